@@ -1,0 +1,1 @@
+"""Arithmetic and vocabulary that depend on the standard library alone."""
