@@ -1,0 +1,99 @@
+"""Every setting: its type, its default and the environment variable that sets it (same name).
+
+`instance/config.py`, where there is one, overrides the defaults; the environment overrides both.
+"""
+
+import os
+import secrets
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings an operator may change; README.md has the same table, and a test compares them."""
+
+    RINGPLAN_INSTANCE: str = "instance"  # folder of the embedded database, the secret key and config.py
+    DATABASE_URL: str = ""  # empty: SQLite in the instance folder; or postgresql://user:password@host/name
+    HOST: str = "127.0.0.1"
+    PORT: int = 8000
+    RINGPLAN_DEMO: bool = True  # load the demo into an empty database at `make run`
+    SECRET_KEY: str = ""  # empty: made once and kept in the instance folder
+    TRUSTED_HOSTS: str = ""  # comma-separated host names the portal answers to; empty: loopback and HOST
+    BEHIND_PROXY: bool = False  # trust one X-Forwarded-For/-Proto/-Host from a reverse proxy
+    PRODUCT_NAME: str = "Ringplan"
+    PROVIDER_NAME: str = "Northline Telecom"  # printed on statements
+    PROVIDER_ADDRESS: str = ""  # printed on statements, lines separated by |
+    PROVIDER_EMAIL: str = ""
+    WORKERS: int = 1  # server processes; leave at 1 with SQLite
+    BLOCKING_THREADS: int = 600  # threads of a worker
+    MAX_STREAMS: int = 500  # live streams a worker holds open; further pages poll
+    POLL_SECONDS: float = 0.4  # how often a worker looks for changed meters
+    SESSION_DAYS: int = 14  # a sign-in ends after so many days without use
+
+
+def read_settings() -> Settings:
+    """The defaults, overridden by `config.py` of the instance folder, overridden by the environment.
+
+    Raises SystemExit with one line for a value that does not fit its type.
+    """
+    folder = Path(os.environ.get("RINGPLAN_INSTANCE") or Settings.RINGPLAN_INSTANCE)
+    chosen: dict[str, Any] = _config_file(folder / "config.py")
+    for field in fields(Settings):
+        if os.environ.get(field.name, "") != "":
+            chosen[field.name] = _converted(field.name, os.environ[field.name])
+    chosen["RINGPLAN_INSTANCE"] = str(folder.resolve())
+    return Settings(**chosen)
+
+
+def _config_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    values: dict[str, Any] = {}
+    exec(compile(path.read_text(), str(path), "exec"), values)  # the operator's own file, as Flask's from_pyfile
+    return {field.name: values[field.name] for field in fields(Settings) if field.name in values}
+
+
+def _converted(name: str, text: str) -> Any:
+    kind = type(getattr(Settings(), name))
+    try:
+        if kind is bool:
+            return {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        raise SystemExit(f"ringplan: {name}={text!r} is not a valid {kind.__name__}") from None
+
+
+def database_url(settings: Settings) -> str:
+    """The SQLAlchemy URL: psycopg 3 for PostgreSQL, else the embedded SQLite file."""
+    url = settings.DATABASE_URL
+    if not url:
+        return f"sqlite:///{Path(settings.RINGPLAN_INSTANCE) / 'ringplan.sqlite'}"
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url.removeprefix(scheme)
+    return url
+
+
+def secret_key(settings: Settings) -> str:
+    """The configured key, or one made at the first start and kept readable by its owner alone."""
+    if settings.SECRET_KEY:
+        return settings.SECRET_KEY
+    path = Path(settings.RINGPLAN_INSTANCE) / "secret_key"
+    if not path.exists():
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        try:
+            os.link(draft, path)  # of two processes that start at once, one wins and both read its key
+        except FileExistsError:
+            pass
+        draft.unlink()
+    return path.read_text()
+
+
+def trusted_hosts(settings: Settings) -> list[str]:
+    """Host names a request may carry."""
+    named = [host.strip() for host in settings.TRUSTED_HOSTS.split(",") if host.strip()]
+    return named or ["127.0.0.1", "localhost", "[::1]", settings.HOST]

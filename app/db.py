@@ -1,0 +1,149 @@
+"""Base, column kinds, engine set-up and the one place that commits."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import BigInteger, DateTime, Engine, ForeignKey, MetaData, String, TypeDecorator, event
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Every model's base; constraint names follow one convention so that migrations can name them."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC moment on every database: naive values are refused, SQLite gives aware ones back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Column kinds (an Annotated each, since a type_annotation_map and Flask-SQLAlchemy exclude one another).
+Id = Annotated[int, mapped_column(BigInteger, primary_key=True, autoincrement=False)]
+Ref = Annotated[int, mapped_column(BigInteger)]
+TenantId = Annotated[int, mapped_column(BigInteger, ForeignKey("tenant.id"), primary_key=True, autoincrement=False)]
+Utc = Annotated[datetime, mapped_column(UtcDateTime)]
+Micros = Annotated[int, mapped_column(BigInteger)]
+Quantity = Annotated[int, mapped_column(BigInteger)]
+Code = Annotated[str, mapped_column(String(64))]
+Line = Annotated[str, mapped_column(String(255))]
+
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
+
+MAX_TRIES = 4
+
+
+@contextmanager
+def unit_of_work() -> Iterator[Session]:
+    """One business act, one transaction: commits at the end, or rolls everything back.
+
+    Ends the request's read transaction first, so that the act sees the newest rows; on SQLite it takes
+    the write lock at once (`BEGIN IMMEDIATE`), since a reader that turns writer may be refused.
+    """
+    session = db.session()
+    if session.new or session.dirty or session.deleted:
+        raise RuntimeError("rows were changed outside unit_of_work()")
+    session.rollback()
+    session.connection(execution_options={"writes": True})
+    try:
+        yield session
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+
+
+def is_retryable(error: DBAPIError) -> bool:
+    """True for a lost race: serialization failure, deadlock, a key taken meanwhile or a busy SQLite file."""
+    if isinstance(error, IntegrityError):
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    return state in {"40001", "40P01"} or (isinstance(error, OperationalError) and "locked" in str(error.orig))
+
+
+def init_engine(engine: Engine) -> None:
+    """Install the SQLite pragmas and its orderly queue of writers. PostgreSQL needs nothing."""
+    if engine.dialect.name != "sqlite":
+        return
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "checkin", _leave_queue)
+    event.listen(engine, "close", _close_queue)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON", "cache_size=-32000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if not connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # A file lock before BEGIN IMMEDIATE makes writers wait for one another in turn: SQLite's own
+    # busy handler sleeps and guesses, and starves a writer for seconds (see README, Decisions).
+    path = connection.engine.url.database
+    if path and path != ":memory:":
+        handle = connection.info.get("write_queue")
+        if handle is None:
+            handle = connection.info["write_queue"] = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except BaseException:
+        if handle := connection.info.get("write_queue"):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+        raise
+
+
+def _leave_queue(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    """Let the next writer in, once COMMIT or ROLLBACK has run and the connection is back in its pool."""
+    handle = record.info.get("write_queue")
+    if handle is not None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _close_queue(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    handle = record.info.pop("write_queue", None)
+    if handle is not None:
+        os.close(handle)
+
+
+def rowcount(result: Any) -> int:
+    """Rows a DML statement touched; typed once here because SQLAlchemy types it on the cursor result alone."""
+    return int(result.rowcount)

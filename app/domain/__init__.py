@@ -1,0 +1,1 @@
+"""The rules. No Flask, no HTML; services are functions, models are nouns."""

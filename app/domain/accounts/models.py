@@ -1,0 +1,89 @@
+"""People, their sign-ins and the machines that report."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.db import Base, Code, Id, Line, Ref, Utc, UtcDateTime
+
+
+class Account(Base):
+    """A person who signs in: provider staff without a tenant, or a user of one tenant.
+
+    Global, since the e-mail address is looked up before any tenant is known.
+    """
+
+    __tablename__ = "account"
+    id: Mapped[Id]
+    email: Mapped[str] = mapped_column(String(255), unique=True)  # lower case
+    name: Mapped[Line]
+    password_hash: Mapped[Line]
+    tenant_id: Mapped[Ref | None] = mapped_column(ForeignKey("tenant.id"), index=True)
+    created_at: Mapped[Utc]
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @property
+    def is_staff(self) -> bool:
+        """True for the provider's own people."""
+        return self.tenant_id is None
+
+
+class SignIn(Base):
+    """One browser's session. The cookie holds a random token, this row its SHA-256."""
+
+    __tablename__ = "sign_in"
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[Ref] = mapped_column(ForeignKey("account.id"), index=True)
+    address: Mapped[Code]
+    user_agent: Mapped[Line]
+    created_at: Mapped[Utc]
+    seen_at: Mapped[Utc]
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    account: Mapped[Account] = relationship(lazy="joined")
+
+
+class SignInAttempt(Base):
+    """One try at a password, right or wrong: what the throttle counts."""
+
+    __tablename__ = "sign_in_attempt"
+    __table_args__ = (
+        Index("sign_in_attempt_by_email", "email", "at"),
+        Index("sign_in_attempt_by_address", "address", "at"),
+    )
+    id: Mapped[Id]
+    email: Mapped[Line]
+    address: Mapped[Code]
+    at: Mapped[Utc]
+    succeeded: Mapped[bool]
+
+
+class Source(Base):
+    """A PBX, or any sender, that reports usage. `settings` are `app.core.usage.SourceSettings` as JSON."""
+
+    __tablename__ = "source"
+    id: Mapped[Id]
+    code: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[Line]
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[Utc]
+    keys: Mapped[list["ApiKey"]] = relationship(back_populates="source", order_by="ApiKey.created_at.desc()")
+
+
+class ApiKey(Base):
+    """`rp_<prefix>_<secret>`: found by prefix, the secret's SHA-256 compared in constant time."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (CheckConstraint("revoked_at IS NULL OR revoked_at >= created_at", name="revoked_after_made"),)
+    id: Mapped[Id]
+    source_id: Mapped[Ref] = mapped_column(ForeignKey("source.id"), index=True)
+    prefix: Mapped[str] = mapped_column(String(16), unique=True)
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[Utc]
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    source: Mapped[Source] = relationship(back_populates="keys", lazy="joined")

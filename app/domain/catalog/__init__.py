@@ -1,0 +1,1 @@
+"""What is sold: resources, packages, revisions, limits."""

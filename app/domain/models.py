@@ -1,0 +1,10 @@
+"""Every table, imported once, so that the metadata is complete."""
+
+from app.domain.accounts import models as accounts
+from app.domain.audit import models as audit
+from app.domain.catalog import models as catalog
+from app.domain.metering import models as metering
+from app.domain.subscriptions import models as subscriptions
+from app.domain.tenants import models as tenants
+
+__all__ = ["accounts", "audit", "catalog", "metering", "subscriptions", "tenants"]

@@ -1,0 +1,1 @@
+"""Who is on what, since when; billing periods at work."""

@@ -1,0 +1,54 @@
+"""A tenant's tie to a package, and its history."""
+
+from datetime import date, datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.db import Base, Id, Ref, TenantId, Utc, UtcDateTime
+from app.domain.catalog.models import Package
+from app.domain.tenants.models import Tenant
+
+
+class Subscription(Base):
+    """At most one is live per tenant. `anchor_on` is the local date its periods are counted from."""
+
+    __tablename__ = "subscription"
+    __table_args__ = (
+        CheckConstraint("ended_at IS NULL OR ended_at >= started_at", name="ends_after_it_starts"),
+        Index(
+            "one_live_subscription",
+            "tenant_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+    tenant_id: Mapped[TenantId]
+    id: Mapped[Id]
+    package_id: Mapped[Ref] = mapped_column(ForeignKey("package.id"), index=True)
+    anchor_on: Mapped[date]
+    started_at: Mapped[Utc]
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    closed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # periods that ended by then take no more usage
+
+    tenant: Mapped[Tenant] = relationship(lazy="joined")
+    package: Mapped[Package] = relationship(lazy="joined")
+
+
+class SubscriptionSegment(Base):
+    """On which package the subscription was, `[started_at, ended_at)`."""
+
+    __tablename__ = "subscription_segment"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "subscription_id"], ["subscription.tenant_id", "subscription.id"]),
+        Index("segments_in_order", "tenant_id", "subscription_id", "started_at"),
+    )
+    tenant_id: Mapped[TenantId]
+    id: Mapped[Id]
+    subscription_id: Mapped[int] = mapped_column(BigInteger)
+    package_id: Mapped[Ref] = mapped_column(ForeignKey("package.id"))
+    started_at: Mapped[Utc]
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    package: Mapped[Package] = relationship(lazy="joined")

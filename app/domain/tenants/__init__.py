@@ -1,0 +1,1 @@
+"""The customers: profile, time zone, currency, status, and the names machines know them by."""

@@ -1,0 +1,38 @@
+"""Tenants and the names machines know them by."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base, Id, Line, Ref, Utc, UtcDateTime
+
+
+class Tenant(Base):
+    """A customer organisation."""
+
+    __tablename__ = "tenant"
+    __table_args__ = (CheckConstraint("status IN ('active', 'suspended')", name="known_status"),)
+    id: Mapped[Id]
+    slug: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[Line]
+    domain: Mapped[str | None] = mapped_column(String(255))
+    account_code: Mapped[str | None] = mapped_column(String(64))
+    timezone: Mapped[str] = mapped_column(String(64))
+    currency: Mapped[str] = mapped_column(String(3))
+    country: Mapped[str] = mapped_column(String(2), default="")
+    contact_name: Mapped[Line] = mapped_column(default="")
+    contact_email: Mapped[Line] = mapped_column(default="")
+    status: Mapped[str] = mapped_column(String(16), default="active")
+    created_at: Mapped[Utc]
+    suspended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TenantName(Base):
+    """A slug, PBX domain or account code in lower case: one key over all three, so no name is ambiguous."""
+
+    __tablename__ = "tenant_name"
+    __table_args__ = (CheckConstraint("kind IN ('slug', 'domain', 'account_code')", name="known_kind"),)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    tenant_id: Mapped[Ref] = mapped_column(ForeignKey("tenant.id"), index=True)

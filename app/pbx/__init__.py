@@ -1,0 +1,1 @@
+"""What a PBX says, turned into `app.core.usage` values: no database, no HTTP."""
