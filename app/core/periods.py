@@ -11,8 +11,11 @@ Interval = Literal["month", "year"]
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """`[start, end)`, aware UTC; local midnight of the tenant on both sides."""
+    """`[start, end)` in UTC, and the local dates it runs from and up to. `first_on` is its key: it outlives a
+    change of the tenant's time zone, which moves the instants and not the days."""
 
+    first_on: date
+    end_on: date  # the first day of the next period
     start: datetime
     end: datetime
 
@@ -35,13 +38,25 @@ def anchored_day(anchor: date, months: int) -> date:
     return date(year, month0 + 1, min(anchor.day, calendar.monthrange(year, month0 + 1)[1]))
 
 
-def period_at(anchor: date, interval: Interval, zone: ZoneInfo, moment: datetime) -> Period:
-    """The period that holds `moment`, for a subscription anchored on the local date `anchor`."""
+def period_days(anchor: date, interval: Interval, day: date) -> tuple[date, date]:
+    """First day of the period that holds the local date `day`, and first day of the next one.
+
+    >>> period_days(date(2026, 1, 31), "month", date(2026, 3, 1))
+    (datetime.date(2026, 2, 28), datetime.date(2026, 3, 31))
+    """
     step = 12 if interval == "year" else 1
-    today = moment.astimezone(zone).date()
-    months = (today.year - anchor.year) * 12 + today.month - anchor.month
-    index = months // step
-    if anchored_day(anchor, index * step) > today:
+    index = ((day.year - anchor.year) * 12 + day.month - anchor.month) // step
+    if anchored_day(anchor, index * step) > day:
         index -= 1
-    first, last = anchored_day(anchor, index * step), anchored_day(anchor, (index + 1) * step)
-    return Period(local_midnight(first, zone), local_midnight(last, zone))
+    return anchored_day(anchor, index * step), anchored_day(anchor, (index + 1) * step)
+
+
+def period_on(anchor: date, interval: Interval, zone: ZoneInfo, day: date) -> Period:
+    """The period that holds the local date `day`, for a subscription anchored on the local date `anchor`."""
+    first_on, end_on = period_days(anchor, interval, day)
+    return Period(first_on, end_on, local_midnight(first_on, zone), local_midnight(end_on, zone))
+
+
+def period_at(anchor: date, interval: Interval, zone: ZoneInfo, moment: datetime) -> Period:
+    """The period that holds `moment`; see `period_on`."""
+    return period_on(anchor, interval, zone, moment.astimezone(zone).date())

@@ -28,7 +28,7 @@ class UsageRecord(Base):
     id: Mapped[Id]
     source_id: Mapped[Ref] = mapped_column(ForeignKey("source.id"))
     external_id: Mapped[Line]
-    content_hash: Mapped[str] = mapped_column(String(32))  # of what the report means: tells a repeat from a conflict
+    content_hash: Mapped[str] = mapped_column(String(32))  # of what was reported: tells a repeat from a conflict
     resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"))
     measured: Mapped[Quantity]  # base units as reported
     quantity: Mapped[Quantity]  # base units billed, after the billing step; 0 for a direction that is not metered
@@ -38,7 +38,7 @@ class UsageRecord(Base):
     beyond_as: Mapped[str] = mapped_column(String(8), default="")  # charge, notify or block (an overrun); empty: none
     beyond_price_micros: Mapped[Micros]  # per display unit, when charged
     occurred_at: Mapped[Utc]
-    period_start: Mapped[Utc]  # of the meter it counts in
+    period_on: Mapped[date]  # first day of the period whose meter it counts in
     late: Mapped[bool]  # it happened in an earlier period, closed by then
     received_at: Mapped[Utc]
     direction: Mapped[str] = mapped_column(String(16), default="")
@@ -54,10 +54,9 @@ class Meter(Base):
     __tablename__ = "meter"
     tenant_id: Mapped[TenantId]
     resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"), primary_key=True)
-    period_start: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    period_on: Mapped[date] = mapped_column(primary_key=True)  # its first day in the tenant's time zone
     used: Mapped[Quantity]
     carried_in: Mapped[Quantity] = mapped_column(default=0)
-    adjusted: Mapped[Quantity] = mapped_column(default=0)
     beyond: Mapped[Quantity] = mapped_column(default=0)  # sum of the records' parts that the limit did not cover
     version: Mapped[int] = mapped_column(BigInteger, default=1)
 

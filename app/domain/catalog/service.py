@@ -1,0 +1,233 @@
+"""Define resources and packages; publish revisions."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.core.errors import Conflict, Invalid, NotFound
+from app.core.ids import new_id
+from app.core.quantities import MAX_QUANTITY
+from app.domain.audit import service as audit
+from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
+
+CODE = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+# A package's life: what each status may become.
+TRANSITIONS = {"draft": {"published", "archived"}, "published": {"archived"}, "archived": {"published"}}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LimitSpec:
+    """One limit as the provider states it; `included` in base units, the price per display unit."""
+
+    resource: str
+    included: int | None
+    at_limit: str = "block"
+    overage_price_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSpec:
+    """The content of a revision as the provider states it."""
+
+    name: str
+    currency: str = "EUR"
+    interval: str = "month"
+    price_micros: int = 0
+    cost_micros: int = 0
+    setup_fee_micros: int = 0
+    public: bool = True
+    limits: tuple[LimitSpec, ...] = field(default=())
+
+
+def list_resources(session: Session) -> list[Resource]:
+    """Every resource, in display order."""
+    return list(session.scalars(select(Resource).order_by(Resource.position, Resource.code)))
+
+
+def add_resource(session: Session, resource: Resource, *, actor: str, now: datetime) -> Resource:
+    """Add a resource, usable in a package at once. Raises Invalid or Conflict (`resource_exists`)."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", resource.code):
+        raise Invalid("invalid_code", "Use small letters, digits and underscores, beginning with a letter.", field="code")
+    if session.get(Resource, resource.code) is not None:
+        raise Conflict("resource_exists", f"“{resource.code}” already exists.", field="code")
+    resource.position = (session.scalar(select(func.max(Resource.position))) or 0) + 10
+    session.add(resource)
+    audit.record(session, actor, "resource.create", f"resource:{resource.code}", now=now, name=resource.name)
+    session.flush()
+    return resource
+
+
+def by_code(session: Session, code: str) -> Package:
+    """The package with this code. Raises NotFound."""
+    package = session.scalar(select(Package).where(Package.code == code))
+    if package is None:
+        raise NotFound("unknown_package", f"No package has the code “{code}”.")
+    return package
+
+
+def spec_of(revision: PackageRevision) -> PackageSpec:
+    """What a revision says, in the shape that `publish` takes."""
+    return PackageSpec(
+        name=revision.name,
+        currency=revision.currency,
+        interval=revision.interval,
+        price_micros=revision.price_micros,
+        cost_micros=revision.cost_micros,
+        setup_fee_micros=revision.setup_fee_micros,
+        public=revision.public,
+        limits=tuple(
+            sorted(
+                LimitSpec(limit.resource_code, limit.included, limit.at_limit, limit.overage_price_micros)
+                for limit in revision.limits
+            )
+        ),
+    )
+
+
+def create(
+    session: Session, code: str, spec: PackageSpec, *, actor: str, now: datetime, status: str = "draft"
+) -> Package:
+    """Add a package with revision 1. Raises Invalid, or Conflict (`package_exists`)."""
+    if not CODE.fullmatch(code):
+        raise Invalid("invalid_code", "Use small letters, digits, hyphens and underscores.", field="code")
+    if session.scalar(select(Package.id).where(Package.code == code)) is not None:
+        raise Conflict("package_exists", f"A package with the code “{code}” already exists.", field="code")
+    spec = checked(session, spec)
+    package = Package(id=new_id(), code=code, status=status, created_at=now, revision_id=0, name="", public=False)
+    session.add(package)
+    session.flush()
+    _write_revision(session, package, spec, 1, actor, now)
+    audit.record(session, actor, "package.create", f"package:{code}", now=now, status=status)
+    return package
+
+
+def publish(session: Session, package: Package, spec: PackageSpec, *, actor: str, now: datetime) -> PackageRevision:
+    """Make `spec` the package's content for every tenant on it, in this instant.
+
+    Writes one revision, its limits and the pointer, however many tenants there are. A spec equal to the
+    current revision writes nothing. Two publishers at once: the unique number refuses the second.
+    """
+    spec = checked(session, spec)
+    current = package.revision
+    if spec_of(current) == spec:
+        return current
+    if package.status != "draft" and (spec.interval, spec.currency) != (current.interval, current.currency):
+        # Periods and amounts of the tenants on it are counted in these.
+        raise Conflict("interval_and_currency_are_fixed", "A package once on sale keeps its interval and currency.")
+    number = (
+        session.scalar(select(func.max(PackageRevision.number)).where(PackageRevision.package_id == package.id)) or 0
+    )
+    revision = _write_revision(session, package, spec, number + 1, actor, now)
+    audit.record(session, actor, "package.publish", f"package:{package.code}", now=now, revision=revision.number)
+    return revision
+
+
+def set_status(session: Session, package: Package, status: str, *, actor: str, now: datetime) -> None:
+    """Move a package along its life. Raises Conflict (`wrong_status`) for a step that the life does not have."""
+    if status == package.status:
+        return
+    if status not in TRANSITIONS[package.status]:
+        raise Conflict("wrong_status", f"A package that is {package.status} cannot become {status}.")
+    package.status = status
+    audit.record(session, actor, f"package.{status}", f"package:{package.code}", now=now)
+    session.flush()
+
+
+def revisions(session: Session, package: Package) -> list[PackageRevision]:
+    """A package's history, newest first."""
+    return list(
+        session.scalars(
+            select(PackageRevision)
+            .where(PackageRevision.package_id == package.id)
+            .order_by(PackageRevision.number.desc())
+        )
+    )
+
+
+def revision_at(session: Session, package_id: int, moment: datetime) -> PackageRevision | None:
+    """The revision in force at `moment`, or None before the package existed."""
+    return session.scalar(
+        select(PackageRevision)
+        .where(PackageRevision.package_id == package_id, PackageRevision.published_at <= moment)
+        .order_by(PackageRevision.published_at.desc(), PackageRevision.number.desc())
+        .limit(1)
+    )
+
+
+def checked(session: Session, spec: PackageSpec) -> PackageSpec:
+    """`spec` in canonical form (limits sorted, prices only where charged). Raises Invalid with the field."""
+    if not spec.name.strip() or len(spec.name) > 255:
+        raise Invalid("missing_name", "Give the package a name.", field="name")
+    if spec.interval not in ("month", "year"):
+        raise Invalid("unknown_interval", "The interval is month or year.", field="interval")
+    known = {resource.code: resource for resource in list_resources(session)}
+    limits = []
+    for index, limit in enumerate(spec.limits):
+        _check_limit(limit, known, f"limits/{index}")
+        charged = limit.at_limit == "charge" and limit.included is not None
+        limits.append(
+            LimitSpec(limit.resource, limit.included, limit.at_limit, limit.overage_price_micros if charged else 0)
+        )
+    if len({limit.resource for limit in limits}) != len(limits):
+        raise Invalid("duplicate_limit", "A resource can have one limit only.", field="limits")
+    return PackageSpec(
+        spec.name.strip(),
+        spec.currency,
+        spec.interval,
+        spec.price_micros,
+        spec.cost_micros,
+        spec.setup_fee_micros,
+        spec.public,
+        tuple(sorted(limits, key=lambda limit: limit.resource)),
+    )
+
+
+def _check_limit(limit: LimitSpec, known: dict[str, Resource], where: str) -> None:
+    resource = known.get(limit.resource)
+    if resource is None:
+        raise Invalid("unknown_resource", f"There is no resource “{limit.resource}”.", field=f"{where}/resource")
+    if limit.included is not None and not 0 <= limit.included <= MAX_QUANTITY:
+        raise Invalid("invalid_included", "The included quantity is out of range.", field=f"{where}/included")
+    if limit.at_limit not in ("block", "charge", "notify"):
+        raise Invalid("unknown_at_limit", "At the limit: block, charge or notify.", field=f"{where}/at_limit")
+    if resource.kind != "metered" and limit.at_limit != "block":
+        raise Invalid("only_metered_overruns", f"{resource.name} can only stop at the limit.", field=f"{where}/at_limit")
+
+
+def _write_revision(
+    session: Session, package: Package, spec: PackageSpec, number: int, actor: str, now: datetime
+) -> PackageRevision:
+    revision = PackageRevision(
+        id=new_id(),
+        package_id=package.id,
+        number=number,
+        name=spec.name,
+        public=spec.public,
+        price_micros=spec.price_micros,
+        cost_micros=spec.cost_micros,
+        setup_fee_micros=spec.setup_fee_micros,
+        interval=spec.interval,
+        currency=spec.currency,
+        published_at=now,
+        published_by=actor,
+    )
+    session.add(revision)
+    session.flush()
+    session.add_all(
+        PackageLimit(
+            revision_id=revision.id,
+            resource_code=limit.resource,
+            included=limit.included,
+            at_limit=limit.at_limit,
+            overage_price_micros=limit.overage_price_micros,
+        )
+        for limit in spec.limits
+    )
+    package.revision_id, package.name, package.public = revision.id, spec.name, spec.public
+    session.flush()
+    session.expire(package, ["revision"])
+    session.expire(revision, ["limits"])
+    return revision

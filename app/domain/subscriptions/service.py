@@ -1,0 +1,191 @@
+"""Put a tenant on a package, move it to another one, and know its billing periods."""
+
+from datetime import date, datetime, timedelta
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.core.errors import Conflict, NotFound
+from app.core.ids import new_id
+from app.core.periods import Interval, Period, period_on
+from app.db import rowcount
+from app.domain.audit import service as audit
+from app.domain.catalog.models import Package
+from app.domain.subscriptions.models import Subscription, SubscriptionSegment
+from app.domain.tenants import service as tenants
+from app.domain.tenants.models import Tenant
+from app.domain.tenants.service import TenantProfile
+
+
+
+def live(session: Session, tenant_id: int) -> Subscription | None:
+    """The tenant's live subscription, with its package and revision, or None."""
+    return session.scalar(
+        select(Subscription).where(Subscription.tenant_id == tenant_id, Subscription.ended_at.is_(None))
+    )
+
+
+def subscribe(
+    session: Session,
+    tenant: Tenant,
+    package: Package,
+    *,
+    actor: str,
+    now: datetime,
+    started_at: datetime | None = None,
+) -> Subscription:
+    """Put a tenant on a package, or move it there at once; usage of the running period stays.
+
+    `started_at` (default now) is allowed while the tenant has no subscription. Raises Conflict:
+    `package_not_published`, `currency_differs`, `already_subscribed`, `interval_differs`.
+    """
+    _check_fit(tenant, package)
+    subscription = live(session, tenant.id)
+    if subscription is None:
+        return _start(session, tenant, package, actor, now, started_at or now)
+    if started_at is not None and started_at != subscription.started_at:
+        raise Conflict("already_subscribed", "A start date can only be given while there is no subscription.")
+    if subscription.package_id != package.id:
+        _move(session, tenant, subscription, package, actor, now)
+    return subscription
+
+
+def period_on_day(subscription: Subscription, day: date) -> Period:
+    """The billing period of `subscription` that holds the local date `day`."""
+    interval = cast(Interval, subscription.package.revision.interval)
+    return period_on(subscription.anchor_on, interval, ZoneInfo(subscription.tenant.timezone), day)
+
+
+def period_of(subscription: Subscription, moment: datetime) -> Period:
+    """The billing period of `subscription` that holds `moment`."""
+    return period_on_day(subscription, moment.astimezone(ZoneInfo(subscription.tenant.timezone)).date())
+
+
+def periods_of(subscription: Subscription, now: datetime, most: int = 36) -> list[Period]:
+    """The running period and those before it, newest first, back to the first one (`most` at the most)."""
+    periods = [period_of(subscription, now)]
+    while len(periods) < most and periods[-1].first_on > subscription.anchor_on:
+        periods.append(period_on_day(subscription, periods[-1].first_on - timedelta(days=1)))
+    return periods
+
+
+def segments(session: Session, tenant_id: int) -> list[SubscriptionSegment]:
+    """On which packages the tenant was, newest first."""
+    return list(
+        session.scalars(
+            select(SubscriptionSegment)
+            .where(SubscriptionSegment.tenant_id == tenant_id)
+            .order_by(SubscriptionSegment.started_at.desc(), SubscriptionSegment.id.desc())
+        )
+    )
+
+
+def require_live(session: Session, tenant: Tenant) -> Subscription:
+    """The live subscription. Raises NotFound (`no_subscription`)."""
+    subscription = live(session, tenant.id)
+    if subscription is None:
+        raise NotFound("no_subscription", f"{tenant.name} has no package.")
+    return subscription
+
+
+def change_profile(
+    session: Session, tenant: Tenant, profile: TenantProfile, *, actor: str, now: datetime
+) -> Tenant:
+    """Change a tenant's profile; raises as `tenants.update`, and Conflict (`currency_in_use`) while subscribed."""
+    if profile.currency != tenant.currency and live(session, tenant.id) is not None:
+        raise Conflict(
+            "currency_in_use", "The currency cannot change while the tenant has a package priced in it.", field="currency"
+        )
+    return tenants.update(session, tenant, profile, actor=actor, now=now)
+
+
+def _check_fit(tenant: Tenant, package: Package) -> None:
+    if package.status != "published":
+        raise Conflict("package_not_published", f"{package.name} is {package.status}; only a published package is sold.")
+    if package.revision.currency != tenant.currency:
+        raise Conflict(
+            "currency_differs",
+            f"{package.name} is priced in {package.revision.currency}, {tenant.name} is billed in {tenant.currency}.",
+        )
+
+
+def _start(
+    session: Session, tenant: Tenant, package: Package, actor: str, now: datetime, started_at: datetime
+) -> Subscription:
+    if started_at > now:
+        raise Conflict("starts_in_future", "A subscription cannot start in the future.")
+    first_day = started_at.astimezone(ZoneInfo(tenant.timezone)).date()
+    subscription = Subscription(
+        tenant_id=tenant.id,
+        id=new_id(),
+        package_id=package.id,
+        anchor_on=first_day,
+        started_at=started_at,
+        open_from=first_day,
+    )
+    subscription.tenant, subscription.package = tenant, package
+    session.add(subscription)
+    session.flush()
+    _open_segment(session, subscription, package, started_at)
+    audit.record(
+        session, actor, "subscription.start", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, package=package.code
+    )
+    return subscription
+
+
+def _move(
+    session: Session, tenant: Tenant, subscription: Subscription, package: Package, actor: str, now: datetime
+) -> None:
+    before = subscription.package
+    if before.revision.interval != package.revision.interval:
+        raise Conflict("interval_differs", "A change between monthly and yearly packages is not possible yet.")
+    # Conditional on where the tenant was when we looked: of two moves at once the second is refused.
+    moved = session.execute(
+        update(Subscription)
+        .where(
+            Subscription.tenant_id == tenant.id,
+            Subscription.id == subscription.id,
+            Subscription.package_id == before.id,
+            Subscription.ended_at.is_(None),
+        )
+        .values(package_id=package.id)
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(moved) != 1:
+        raise Conflict("changed_meanwhile", "The subscription was changed by someone else.")
+    session.execute(
+        update(SubscriptionSegment)
+        .where(
+            SubscriptionSegment.tenant_id == tenant.id,
+            SubscriptionSegment.subscription_id == subscription.id,
+            SubscriptionSegment.ended_at.is_(None),
+        )
+        .values(ended_at=now)
+    )
+    _open_segment(session, subscription, package, now)
+    session.refresh(subscription)
+    audit.record(
+        session,
+        actor,
+        "subscription.move",
+        f"tenant:{tenant.slug}",
+        now=now,
+        tenant_id=tenant.id,
+        before=before.code,
+        package=package.code,
+    )
+
+
+def _open_segment(session: Session, subscription: Subscription, package: Package, started_at: datetime) -> None:
+    session.add(
+        SubscriptionSegment(
+            tenant_id=subscription.tenant_id,
+            id=new_id(),
+            subscription_id=subscription.id,
+            package_id=package.id,
+            started_at=started_at,
+        )
+    )
+    session.flush()

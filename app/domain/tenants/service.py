@@ -1,0 +1,136 @@
+"""Create, change, find, suspend and resume tenants."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import available_timezones
+
+from babel.numbers import list_currencies
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.core.errors import Conflict, Invalid, NotFound
+from app.core.ids import new_id
+from app.domain.audit import service as audit
+from app.domain.tenants.models import Tenant, TenantName
+
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ZONES = available_timezones()
+_CURRENCIES = frozenset(list_currencies())
+
+
+@dataclass(frozen=True, slots=True)
+class TenantProfile:
+    """What the provider can say about a tenant. Empty strings mean not given."""
+
+    slug: str
+    name: str
+    domain: str = ""
+    account_code: str = ""
+    timezone: str = "UTC"
+    currency: str = "EUR"
+    country: str = ""
+    contact_name: str = ""
+    contact_email: str = ""
+
+
+def create(session: Session, profile: TenantProfile, *, actor: str, now: datetime) -> Tenant:
+    """Add a tenant. Raises Invalid for a bad field and Conflict (`name_taken`) for a name in use."""
+    _check(profile)
+    tenant = Tenant(id=new_id(), created_at=now, status="active")
+    _apply(tenant, profile)
+    session.add(tenant)
+    session.flush()
+    _claim_names(session, tenant)
+    audit.record(session, actor, "tenant.create", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id)
+    return tenant
+
+
+def update(session: Session, tenant: Tenant, profile: TenantProfile, *, actor: str, now: datetime) -> Tenant:
+    """Change a tenant's profile; raises as `create`. The same profile again changes and records nothing."""
+    _check(profile)
+    before = profile_of(tenant)
+    if before == profile:
+        return tenant
+    _apply(tenant, profile)
+    session.flush()
+    _claim_names(session, tenant)
+    changed = {
+        name: [getattr(before, name), getattr(profile, name)]
+        for name in TenantProfile.__slots__
+        if getattr(before, name) != getattr(profile, name)
+    }
+    audit.record(session, actor, "tenant.update", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **changed)
+    return tenant
+
+
+def set_suspended(session: Session, tenant: Tenant, suspended: bool, *, actor: str, now: datetime) -> None:
+    """Suspend or resume; doing it twice is doing it once."""
+    status = "suspended" if suspended else "active"
+    if tenant.status == status:
+        return
+    tenant.status, tenant.suspended_at = status, now if suspended else None
+    act = "tenant.suspend" if suspended else "tenant.resume"
+    audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id)
+    session.flush()
+
+
+def by_name(session: Session, name: str) -> Tenant:
+    """The tenant with this slug, PBX domain or account code, whatever its case. Raises NotFound."""
+    tenant = session.scalar(
+        select(Tenant).join(TenantName, TenantName.tenant_id == Tenant.id).where(TenantName.name == name.strip().lower())
+    )
+    if tenant is None:
+        raise NotFound("unknown_tenant", f"No tenant is known as “{name}”.")
+    return tenant
+
+
+def by_slug(session: Session, slug: str) -> Tenant:
+    """The tenant with exactly this slug. Raises NotFound."""
+    tenant = session.scalar(select(Tenant).where(Tenant.slug == slug))
+    if tenant is None:
+        raise NotFound("unknown_tenant", f"No tenant has the slug “{slug}”.")
+    return tenant
+
+
+def profile_of(tenant: Tenant) -> TenantProfile:
+    """The profile as it stands."""
+    return TenantProfile(**{name: getattr(tenant, name) or "" for name in TenantProfile.__slots__})
+
+
+def _check(profile: TenantProfile) -> None:
+    if not SLUG.fullmatch(profile.slug):
+        raise Invalid("invalid_slug", "Use small letters, digits and hyphens, at most 63.", field="slug")
+    if not profile.name.strip():
+        raise Invalid("missing_name", "Give the tenant a name.", field="name")
+    if profile.timezone not in _ZONES:
+        raise Invalid("unknown_timezone", f"“{profile.timezone}” is not a time zone.", field="timezone")
+    if profile.currency not in _CURRENCIES:
+        raise Invalid("unknown_currency", f"“{profile.currency}” is not a currency.", field="currency")
+    for name, limit in (("name", 255), ("domain", 255), ("account_code", 64), ("country", 2), ("contact_name", 255)):
+        if len(getattr(profile, name)) > limit:
+            raise Invalid("too_long", f"At most {limit} characters.", field=name)
+
+
+def _apply(tenant: Tenant, profile: TenantProfile) -> None:
+    for name in TenantProfile.__slots__:
+        setattr(tenant, name, getattr(profile, name))
+    tenant.domain, tenant.account_code = profile.domain or None, profile.account_code or None
+
+
+def _claim_names(session: Session, tenant: Tenant) -> None:
+    """Write the lower-case names machines may use; the key over all of them refuses one that is taken."""
+    wanted: dict[str, str] = {}
+    for kind in ("account_code", "domain", "slug"):  # the slug last: one name for two purposes is one row
+        if value := getattr(tenant, kind):
+            wanted[value.lower()] = kind
+    taken = session.scalars(
+        select(TenantName).where(TenantName.name.in_(wanted), TenantName.tenant_id != tenant.id).limit(1)
+    ).first()
+    if taken is not None:
+        raise Conflict(
+            "name_taken", f"“{taken.name}” is already in use.", field=wanted[taken.name], tenant_id=taken.tenant_id
+        )
+    session.execute(delete(TenantName).where(TenantName.tenant_id == tenant.id))
+    session.add_all(TenantName(name=name, kind=kind, tenant_id=tenant.id) for name, kind in wanted.items())
+    session.flush()
