@@ -2,10 +2,10 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, DateTime, Engine, ForeignKey, MetaData, String, TypeDecorator, event
@@ -62,7 +62,8 @@ Line = Annotated[str, mapped_column(String(255))]
 
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
 
-MAX_TRIES = 4
+MAX_TRIES = 5
+T = TypeVar("T")
 
 
 @contextmanager
@@ -147,3 +148,19 @@ def _close_queue(connection: DBAPIConnection, record: ConnectionPoolEntry) -> No
 def rowcount(result: Any) -> int:
     """Rows a DML statement touched; typed once here because SQLAlchemy types it on the cursor result alone."""
     return int(result.rowcount)
+
+
+class LostRace(Exception):
+    """A concurrent transaction came first; the whole act is to be tried again on what it left."""
+
+
+def run_in_transaction(act: Callable[[Session], T]) -> T:
+    """`act` in a unit of work, tried again a few times when a concurrent transaction got in its way."""
+    for tries_left in reversed(range(MAX_TRIES)):
+        try:
+            with unit_of_work() as session:
+                return act(session)
+        except (LostRace, DBAPIError) as error:
+            if not tries_left or (isinstance(error, DBAPIError) and not is_retryable(error)):
+                raise
+    raise AssertionError("unreachable")

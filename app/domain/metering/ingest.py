@@ -1,0 +1,284 @@
+"""Count what sources report: every report becomes a record, a repeat, a conflict or a quarantine entry.
+
+One call is one transaction: records, meters and daily rollup move together or not at all.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from app.core.ids import new_id, new_ids
+from app.core.periods import Interval, period_days
+from app.core.quantities import billed_quantity
+from app.core.usage import Unreadable, UsageEvent
+from app.db import LostRace
+from app.domain.metering import store
+from app.domain.metering.split import split
+
+FUTURE_TOLERANCE = timedelta(days=1)  # a source's clock may be wrong by this much
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one source said about one act: read (or not), and its raw form in case it must be kept aside."""
+
+    outcome: UsageEvent | Unreadable
+    body: str
+    format: str = "event"  # event, freeswitch, asterisk
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a report: `recorded`, `duplicate`, `conflict` or `quarantined`, the last two with a code."""
+
+    status: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscriber:
+    tenant_id: int
+    zone: ZoneInfo
+    anchor_on: date | None
+    open_from: date | None
+    interval: Interval
+    revision_id: int | None
+
+
+def ingest(session: Session, source_id: int, reports: Sequence[Report], *, now: datetime) -> list[Result]:
+    """Store `reports` of one source and return what became of each, in their order.
+
+    Raises LostRace when a concurrent transaction stored one of them first; nothing is kept then.
+    """
+    return _Batch(session.connection(), source_id, now).run(reports)
+
+
+def content_hash(tenant_id: int, event: UsageEvent) -> str:
+    """32 hex digits over what the event means for this tenant; its bytes do not matter."""
+    meaning = (
+        tenant_id,
+        event.resource,
+        event.quantity,
+        event.metered,
+        event.occurred_at.isoformat(),
+        event.direction,
+        event.caller,
+        event.callee,
+        event.attributes,
+    )
+    return hashlib.blake2b(_encode(meaning), digest_size=16).hexdigest()
+
+
+class _Batch:
+    def __init__(self, connection: Connection, source_id: int, now: datetime) -> None:
+        self.connection, self.source_id, self.now = connection, source_id, now
+        self.received_at = store.stamp(connection, now)
+        self.days: dict[tuple[int, date], tuple[date, bool]] = {}
+
+    def run(self, reports: Sequence[Report]) -> list[Result]:
+        events = [report.outcome for report in reports if isinstance(report.outcome, UsageEvent)]
+        self._load(events)
+        results: list[Result] = []
+        rows: list[dict[str, Any]] = []
+        for report in reports:
+            outcome = report.outcome
+            try:
+                if isinstance(outcome, Unreadable):
+                    raise outcome
+                row, result = self._row(outcome)
+            except Unreadable as problem:
+                row, result = None, self._quarantine(report, problem)
+            if row is not None:
+                rows.append(row)
+            results.append(result)
+        if rows:
+            self._count(rows)
+        return results
+
+    def _load(self, events: list[UsageEvent]) -> None:
+        """Everything the batch needs to know, in three statements however many events there are."""
+        self.subscribers = {
+            row.name: _Subscriber(
+                row.tenant_id,
+                ZoneInfo(row.timezone),
+                _as_date(row.anchor_on),
+                _as_date(row.open_from),
+                cast(Interval, row.interval),
+                row.revision_id,
+            )
+            for row in store.subscribers(self.connection, {event.tenant.lower() for event in events})
+        }
+        revisions = {found.revision_id for found in self.subscribers.values() if found.revision_id is not None}
+        self.resources: dict[str, Any] = {}
+        self.limits: dict[tuple[int, str], Any] = {}
+        for rule in store.rules(self.connection, revisions):
+            self.resources[rule.code] = rule
+            if rule.revision_id is not None:
+                self.limits[rule.revision_id, rule.code] = rule
+        self.known = {
+            row.external_id: (row.tenant_id, row.content_hash)
+            for row in store.known_records(self.connection, self.source_id, [event.external_id for event in events])
+        }
+
+    def _row(self, event: UsageEvent) -> tuple[dict[str, Any] | None, Result]:
+        """The record of an event, or None and what it is instead. Raises Unreadable for what cannot be counted."""
+        subscriber = self._subscriber(event)
+        fingerprint = content_hash(subscriber.tenant_id, event)
+        known = self.known.get(event.external_id)
+        if known == (subscriber.tenant_id, fingerprint):
+            return None, Result("duplicate")
+        if known is not None:
+            raise Unreadable("conflict", "The same id was reported before with other content.")
+        resource = self.resources.get(event.resource)
+        if resource is None or resource.kind != "metered":
+            raise Unreadable("unknown_resource", f"“{event.resource}” is not a metered resource.")
+        day, period_on, late = self._days(subscriber, event.occurred_at)
+        self.known[event.external_id] = (subscriber.tenant_id, fingerprint)
+        billed = billed_quantity(event.quantity, resource.first_step, resource.next_step) if event.metered else 0
+        return {
+            "tenant_id": subscriber.tenant_id,
+            "source_id": self.source_id,
+            "external_id": event.external_id,
+            "content_hash": fingerprint,
+            "resource_code": event.resource,
+            "measured": event.quantity,
+            "quantity": billed,
+            "occurred_at": store.stamp(self.connection, event.occurred_at),
+            "period_on": period_on.isoformat(),
+            "late": late,
+            "received_at": self.received_at,
+            "direction": event.direction[:16],
+            "caller": event.caller[:64],
+            "callee": event.callee[:64],
+            "call_id": event.call_id[:255],
+            "attributes": event.attributes,
+            "day": day.isoformat(),
+            "revision_id": subscriber.revision_id,
+        }, Result("recorded")
+
+    def _subscriber(self, event: UsageEvent) -> _Subscriber:
+        subscriber = self.subscribers.get(event.tenant.lower())
+        if subscriber is None:
+            raise Unreadable("unknown_tenant", f"No tenant is known as “{event.tenant}”.")
+        if subscriber.anchor_on is None:
+            raise Unreadable("no_subscription", "The tenant has no package.")
+        if event.occurred_at > self.now + FUTURE_TOLERANCE:
+            raise Unreadable("time_in_future", f"{event.occurred_at.isoformat()} has not come yet.")
+        return subscriber
+
+    def _days(self, subscriber: _Subscriber, occurred_at: datetime) -> tuple[date, date, bool]:
+        """Local day of the act, first day of the period it counts in, and whether it came too late for its own."""
+        day = occurred_at.astimezone(subscriber.zone).date()
+        key = (subscriber.tenant_id, day)
+        if key not in self.days:
+            anchor_on, open_from = cast(date, subscriber.anchor_on), cast(date, subscriber.open_from)
+            if day < anchor_on:
+                raise Unreadable("no_subscription", "It happened before the tenant had a package.")
+            period_on = period_days(anchor_on, subscriber.interval, day)[0]
+            late = period_on < open_from
+            if late:
+                today = self.now.astimezone(subscriber.zone).date()
+                period_on = max(open_from, period_days(anchor_on, subscriber.interval, today)[0])
+            self.days[key] = (period_on, late)
+        return day, *self.days[key]
+
+    def _quarantine(self, report: Report, problem: Unreadable) -> Result:
+        outcome = report.outcome
+        external_id = outcome.external_id or hashlib.blake2b(report.body.encode(), digest_size=16).hexdigest()
+        added = store.insert_quarantined(
+            self.connection,
+            {
+                "id": new_id(),
+                "source_id": self.source_id,
+                "external_id": external_id[:255],
+                "content_hash": hashlib.blake2b(report.body.encode(), digest_size=16).hexdigest(),
+                "tenant_ref": outcome.tenant[:255],
+                "reason": problem.code,
+                "detail": problem.detail,
+                "format": report.format,
+                "content_type": report.content_type[:255],
+                "body": report.body,
+                "received_at": self.received_at,
+            },
+        )
+        if problem.code == "conflict":
+            return Result("conflict", "conflict")
+        return Result("quarantined", problem.code) if added else Result("duplicate", problem.code)
+
+    def _count(self, rows: list[dict[str, Any]]) -> None:
+        """Move the meters, then write the records with the parts that the meters' order gives them."""
+        for row, record_id in zip(rows, new_ids(len(rows)), strict=True):
+            row["id"] = record_id
+        before = self._add_to_meters(rows)
+        beyond: defaultdict[tuple[int, str, str], int] = defaultdict(int)
+        for row in rows:
+            key = (row["tenant_id"], row["resource_code"], row["period_on"])
+            self._set_parts(row, before[key])
+            before[key][0] += row["quantity"]
+            if row["beyond"]:
+                beyond[key] += row["beyond"]
+        if beyond:
+            store.add_beyond(self.connection, [{**_key(key), "beyond": value} for key, value in sorted(beyond.items())])
+        self._add_to_days(rows)
+        if store.insert_records(self.connection, _for_insert(self.connection, rows)) != len(rows):
+            raise LostRace
+
+    def _add_to_meters(self, rows: list[dict[str, Any]]) -> dict[tuple[int, str, str], list[int]]:
+        """Add the batch to its meters; returns [used before the batch, carried in] of each."""
+        totals: defaultdict[tuple[int, str, str], int] = defaultdict(int)
+        for row in rows:
+            totals[row["tenant_id"], row["resource_code"], row["period_on"]] += row["quantity"]
+        given = [{**_key(key), "used": total} for key, total in sorted(totals.items())]
+        before = {}
+        for meter in store.add_to_meters(self.connection, given):
+            key = (meter.tenant_id, meter.resource_code, str(meter.period_on))
+            before[key] = [meter.used - totals[key], meter.carried_in]
+        return before
+
+    def _set_parts(self, row: dict[str, Any], meter: list[int]) -> None:
+        limit = self.limits.get((row.pop("revision_id"), row["resource_code"]))
+        used_before, carried_in = meter
+        parts = split(row["quantity"], used_before, carried_in, limit.included if limit else None)
+        row.update(parts._asdict())
+        row["beyond_as"] = limit.at_limit if limit and parts.beyond else ""
+        row["beyond_price_micros"] = limit.overage_price_micros if limit and parts.beyond else 0
+
+    def _add_to_days(self, rows: list[dict[str, Any]]) -> None:
+        days: defaultdict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for row in rows:
+            total = days[row["tenant_id"], row.pop("day"), row["resource_code"]]
+            total[0] += row["quantity"]
+            total[1] += 1
+        store.add_to_days(
+            self.connection,
+            [
+                {"tenant_id": tenant_id, "day": day, "resource_code": code, "quantity": total[0], "records": total[1]}
+                for (tenant_id, day, code), total in sorted(days.items())
+            ],
+        )
+
+
+def _key(key: tuple[int, str, str]) -> dict[str, Any]:
+    return {"tenant_id": key[0], "resource_code": key[1], "period_on": key[2]}
+
+
+def _for_insert(connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """SQLite binds scalars alone: what is JSON goes in as text."""
+    if connection.dialect.name == "sqlite":
+        for row in rows:
+            row["attributes"] = _encode(row["attributes"]).decode()
+    return rows
+
+
+def _as_date(value: date | str | None) -> date | None:
+    return date.fromisoformat(value) if isinstance(value, str) else value

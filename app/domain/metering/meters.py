@@ -1,0 +1,213 @@
+"""What is left: the meters of a tenant at this moment, read through subscription → package → current revision."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from app.core.periods import Period
+from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
+from app.domain.metering.models import Meter
+from app.domain.subscriptions import service as subscriptions
+from app.domain.subscriptions.models import Subscription
+from app.domain.tenants.models import Tenant
+
+NEAR_PERCENT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class MeterView:
+    """One resource of one tenant in one period. Quantities in base units; `included` None is unlimited."""
+
+    resource_code: str
+    name: str
+    kind: str
+    unit_one: str
+    unit_many: str
+    factor: int
+    included: int | None
+    carried_in: int
+    used: int
+    on_hold: int
+    at_limit: str
+    overage_price_micros: int
+    currency: str
+
+    @property
+    def remaining(self) -> int | None:
+        """Included + carried in − used − on hold, never below zero; None is unlimited."""
+        if self.included is None:
+            return None
+        return max(0, self.included + self.carried_in - self.used - self.on_hold)
+
+    @property
+    def overage(self) -> int:
+        """What was used beyond what is included."""
+        return 0 if self.included is None else max(0, self.used - self.included - self.carried_in)
+
+    @property
+    def state(self) -> str:
+        """`fine`, `near` (80 % used or more), `at_limit` or `over`."""
+        if self.included is None:
+            return "fine"
+        if self.overage:
+            return "over"
+        total = self.included + self.carried_in
+        if self.used >= total:
+            return "at_limit" if total else "fine"
+        return "near" if self.used * 100 >= total * NEAR_PERCENT else "fine"
+
+    @property
+    def fill(self) -> float:
+        """Used as a share of what is included, 0 to 1 and above; 0 where nothing limits."""
+        total = (self.included or 0) + self.carried_in
+        return self.used / total if total else float(self.used > 0 and self.included is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantMeters:
+    """A tenant's package, running period and meters, in display order."""
+
+    tenant: Tenant
+    package: Package | None
+    period: Period | None
+    meters: list[MeterView]
+
+
+def current(session: Session, tenant: Tenant, *, now: datetime) -> TenantMeters:
+    """The meters as they stand: a limited resource always, an unlimited one once it is used. Two statements."""
+    subscription = subscriptions.live(session, tenant.id)
+    if subscription is None:
+        return TenantMeters(tenant, None, None, [])
+    period = subscriptions.period_of(subscription, now)
+    meters = in_period(session, subscription, subscription.package.revision, period)
+    return TenantMeters(tenant, subscription.package, period, meters)
+
+
+def in_period(
+    session: Session, subscription: Subscription, revision: PackageRevision, period: Period
+) -> list[MeterView]:
+    """The meters of any period, against the limits of `revision`."""
+    rows = session.execute(
+        select(
+            Resource.code,
+            Resource.name,
+            Resource.kind,
+            Resource.unit_one,
+            Resource.unit_many,
+            Resource.factor,
+            PackageLimit.included,
+            PackageLimit.at_limit,
+            PackageLimit.overage_price_micros,
+            Meter.carried_in,
+            Meter.used,
+        )
+        .select_from(Resource)
+        .outerjoin(
+            PackageLimit, and_(PackageLimit.resource_code == Resource.code, PackageLimit.revision_id == revision.id)
+        )
+        .outerjoin(
+            Meter,
+            and_(
+                Meter.tenant_id == subscription.tenant_id,
+                Meter.resource_code == Resource.code,
+                Meter.period_on == period.first_on,
+            ),
+        )
+        .where(or_(PackageLimit.included.is_not(None), Meter.used > 0))
+        .order_by(Resource.position, Resource.code)
+    )
+    return [_view(row, revision.currency) for row in rows]
+
+
+def fullest(session: Session, found: Iterable[Subscription], *, now: datetime) -> dict[int, MeterView]:
+    """Per tenant the metered resource nearest its limit in the running period. One statement for all of them."""
+    keys = {(s.tenant_id, subscriptions.period_of(s, now).first_on): s for s in found}
+    if not keys:
+        return {}
+    rows = session.execute(
+        _with_limits().where(
+            tuple_(Meter.tenant_id, Meter.period_on).in_(list(keys)), PackageLimit.included.is_not(None)
+        )
+    )
+    result: dict[int, MeterView] = {}
+    for row in rows:
+        view = _view(row, row.currency)
+        if row.tenant_id not in result or view.fill > result[row.tenant_id].fill:
+            result[row.tenant_id] = view
+    return result
+
+
+def nearest_limits(session: Session, *, now: datetime, most: int = 8) -> list[tuple[Tenant, MeterView]]:
+    """Tenants at 80 % or more of a limit in their running period, fullest first."""
+    share = (Meter.used * 100) / (PackageLimit.included + Meter.carried_in)
+    rows = session.execute(
+        _with_limits()
+        .add_columns(Subscription)
+        .where(PackageLimit.included + Meter.carried_in > 0, share >= NEAR_PERCENT, Meter.period_on >= _horizon(now))
+        .order_by(share.desc(), Meter.tenant_id)
+        .limit(most * 20)  # some belong to the period before; the tenant's own calendar tells below
+    )
+    found: dict[int, tuple[Tenant, MeterView]] = {}
+    for row in rows:
+        subscription = row.Subscription
+        if row.period_on == subscriptions.period_of(subscription, now).first_on:
+            found.setdefault(row.tenant_id, (subscription.tenant, _view(row, row.currency)))
+    return list(found.values())[:most]
+
+
+def _with_limits() -> Select[Any]:
+    """Meters of live subscriptions beside the limit that is in force for them now."""
+    return (
+        select(
+            Meter.tenant_id,
+            Meter.period_on,
+            Resource.code,
+            Resource.name,
+            Resource.kind,
+            Resource.unit_one,
+            Resource.unit_many,
+            Resource.factor,
+            PackageLimit.included,
+            PackageLimit.at_limit,
+            PackageLimit.overage_price_micros,
+            PackageRevision.currency,
+            Meter.carried_in,
+            Meter.used,
+        )
+        .select_from(Meter)
+        .join(Resource, Resource.code == Meter.resource_code)
+        .join(Subscription, and_(Subscription.tenant_id == Meter.tenant_id, Subscription.ended_at.is_(None)))
+        .join(Package, Package.id == Subscription.package_id)
+        .join(PackageRevision, PackageRevision.id == Package.revision_id)
+        .join(
+            PackageLimit,
+            and_(PackageLimit.revision_id == Package.revision_id, PackageLimit.resource_code == Meter.resource_code),
+        )
+    )
+
+
+def _view(row: Row[Any], currency: str) -> MeterView:
+    return MeterView(
+        resource_code=row.code,
+        name=row.name,
+        kind=row.kind,
+        unit_one=row.unit_one,
+        unit_many=row.unit_many,
+        factor=row.factor,
+        included=row.included,
+        carried_in=row.carried_in or 0,
+        used=row.used or 0,
+        on_hold=0,
+        at_limit=row.at_limit or "block",
+        overage_price_micros=row.overage_price_micros or 0,
+        currency=currency,
+    )
+
+
+def _horizon(now: datetime) -> date:
+    """No running period began before this day."""
+    return (now - timedelta(days=367)).date()

@@ -1,0 +1,196 @@
+"""The statements of the ingest path, as SQL for the driver: the ORM costs several times the work itself.
+
+On PostgreSQL many rows travel as one JSON parameter, on SQLite as an executemany; either way a batch of a
+thousand is a handful of statements. Upserts touch their rows in key order, so that two batches never wait
+for one another in a circle.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+Rows = Sequence[dict[str, Any]]
+_encode = msgspec.json.Encoder().encode
+
+_SUBSCRIBERS = """
+SELECT n.name, t.id AS tenant_id, t.timezone, s.anchor_on, s.open_from, r.interval, r.id AS revision_id
+FROM tenant_name n
+JOIN tenant t ON t.id = n.tenant_id
+LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
+LEFT JOIN package p ON p.id = s.package_id
+LEFT JOIN package_revision r ON r.id = p.revision_id
+WHERE n.name {in_list}"""
+
+_RULES = """
+SELECT c.code, c.kind, c.first_step, c.next_step, l.revision_id, l.included, l.at_limit, l.overage_price_micros
+FROM resource c LEFT JOIN package_limit l ON l.resource_code = c.code AND l.revision_id {in_list}"""
+
+_KNOWN = """
+SELECT external_id, tenant_id, content_hash FROM usage_record WHERE source_id = {one} AND external_id {in_list}"""
+
+_IN = {
+    "postgresql": {"one": "%s", "in_list": "IN (SELECT json_array_elements_text(%s::json){cast})"},
+    "sqlite": {"one": "?", "in_list": "IN (SELECT value FROM json_each(?))"},
+}
+
+_RECORD = {
+    "tenant_id": "bigint",
+    "id": "bigint",
+    "source_id": "bigint",
+    "external_id": "text",
+    "content_hash": "text",
+    "resource_code": "text",
+    "measured": "bigint",
+    "quantity": "bigint",
+    "from_allowance": "bigint",
+    "from_carried": "bigint",
+    "beyond": "bigint",
+    "beyond_as": "text",
+    "beyond_price_micros": "bigint",
+    "occurred_at": "timestamptz",
+    "period_on": "date",
+    "late": "boolean",
+    "received_at": "timestamptz",
+    "direction": "text",
+    "caller": "text",
+    "callee": "text",
+    "call_id": "text",
+    "attributes": "json",
+}
+_KEY = {"tenant_id": "bigint", "resource_code": "text", "period_on": "date"}
+_QUARANTINED = {
+    "id": "bigint",
+    "source_id": "bigint",
+    "external_id": "text",
+    "content_hash": "text",
+    "tenant_ref": "text",
+    "reason": "text",
+    "detail": "text",
+    "format": "text",
+    "content_type": "text",
+    "body": "text",
+    "received_at": "timestamptz",
+}
+
+
+def _given(columns: dict[str, str]) -> dict[str, str]:
+    """A FROM clause that reads the rows out of one JSON parameter, per dialect."""
+    typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    picked = ", ".join(f"value->>'{name}' AS {name}" for name in columns)
+    return {
+        "postgresql": f"json_to_recordset(%s::json) AS given({typed})",
+        "sqlite": f"(SELECT {picked} FROM json_each(?)) AS given",
+    }
+
+
+def _insert(table: str, columns: dict[str, str], conflict: str) -> dict[str, str]:
+    names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+    return {
+        "postgresql": f"INSERT INTO {table} ({names}) SELECT {names} FROM {_given(columns)['postgresql']} {conflict}",
+        "sqlite": f"INSERT INTO {table} ({names}) VALUES ({marks}) {conflict}",
+    }
+
+
+_INSERT_RECORDS = _insert(
+    "usage_record", _RECORD, "ON CONFLICT (tenant_id, source_id, external_id) DO NOTHING"
+)
+_INSERT_QUARANTINED = _insert(
+    "quarantined",
+    {**_QUARANTINED, "resolution": "text", "resolved_by": "text"},
+    "ON CONFLICT (source_id, external_id, content_hash) DO NOTHING",
+)
+_ADD_TO_METERS = {
+    dialect: f"""
+INSERT INTO meter (tenant_id, resource_code, period_on, used, carried_in, beyond, version)
+SELECT tenant_id, resource_code, period_on, used, 0, 0, 1 FROM {given} WHERE true
+ORDER BY tenant_id, resource_code, period_on
+ON CONFLICT (tenant_id, resource_code, period_on)
+DO UPDATE SET used = meter.used + excluded.used, version = meter.version + 1
+RETURNING tenant_id, resource_code, period_on, used, carried_in"""
+    for dialect, given in _given({**_KEY, "used": "bigint"}).items()
+}
+_ADD_BEYOND = {
+    dialect: f"""
+UPDATE meter SET beyond = meter.beyond + given.beyond FROM {given}
+WHERE meter.tenant_id = given.tenant_id AND meter.resource_code = given.resource_code
+AND meter.period_on = given.period_on"""
+    for dialect, given in _given({**_KEY, "beyond": "bigint"}).items()
+}
+_ADD_TO_DAYS = {
+    dialect: f"""
+INSERT INTO usage_day (tenant_id, day, resource_code, quantity, records)
+SELECT tenant_id, day, resource_code, quantity, records FROM {given} WHERE true
+ORDER BY tenant_id, day, resource_code
+ON CONFLICT (tenant_id, day, resource_code)
+DO UPDATE SET quantity = usage_day.quantity + excluded.quantity, records = usage_day.records + excluded.records"""
+    for dialect, given in _given(
+        {"tenant_id": "bigint", "day": "date", "resource_code": "text", "quantity": "bigint", "records": "bigint"}
+    ).items()
+}
+
+
+def stamp(connection: Connection, moment: datetime) -> str:
+    """A UTC moment as the database stores it: SQLite keeps text without an offset (see app.db.UtcDateTime)."""
+    if connection.dialect.name == "sqlite":
+        moment = moment.replace(tzinfo=None)
+    return moment.isoformat(" ", "microseconds")
+
+
+def subscribers(connection: Connection, names: Iterable[str]) -> Sequence[Row[Any]]:
+    """Tenant, live subscription and current revision behind each lower-case tenant name."""
+    return _read(connection, _SUBSCRIBERS, (), list(names))
+
+
+def rules(connection: Connection, revision_ids: Iterable[int]) -> Sequence[Row[Any]]:
+    """Every resource with its billing step, and the limit that each revision sets on it."""
+    return _read(connection, _RULES, (), list(revision_ids), cast="::bigint")
+
+
+def known_records(connection: Connection, source_id: int, external_ids: Iterable[str]) -> Sequence[Row[Any]]:
+    """Which of these identities are stored already, for which tenant and with what content."""
+    return _read(connection, _KNOWN, (source_id,), list(external_ids))
+
+
+def insert_records(connection: Connection, rows: Rows) -> int:
+    """Insert records, skipping identities that exist; returns how many went in."""
+    return _write_rows(connection, _INSERT_RECORDS, rows)
+
+
+def insert_quarantined(connection: Connection, row: dict[str, Any]) -> bool:
+    """Keep one report aside; False when this very report is kept already."""
+    return _write_rows(connection, _INSERT_QUARANTINED, [{**row, "resolution": "", "resolved_by": ""}]) == 1
+
+
+def add_to_meters(connection: Connection, rows: Rows) -> Sequence[Row[Any]]:
+    """Add to the meters, made where there are none; returns each meter's new total."""
+    return connection.exec_driver_sql(_ADD_TO_METERS[connection.dialect.name], _as_json(rows)).all()
+
+
+def add_beyond(connection: Connection, rows: Rows) -> None:
+    """Add to the meters what the limits did not cover."""
+    connection.exec_driver_sql(_ADD_BEYOND[connection.dialect.name], _as_json(rows))
+
+
+def add_to_days(connection: Connection, rows: Rows) -> None:
+    """Add to the daily rollup."""
+    connection.exec_driver_sql(_ADD_TO_DAYS[connection.dialect.name], _as_json(rows))
+
+
+def _as_json(rows: Any) -> tuple[str]:
+    return (_encode(rows).decode(),)
+
+
+def _read(
+    connection: Connection, template: str, before: tuple[Any, ...], values: list[Any], cast: str = ""
+) -> Sequence[Row[Any]]:
+    words = {key: word.format(cast=cast) for key, word in _IN[connection.dialect.name].items()}
+    return connection.exec_driver_sql(template.format(**words), (*before, *_as_json(values))).all()
+
+
+def _write_rows(connection: Connection, statement: dict[str, str], rows: Rows) -> int:
+    if connection.dialect.name == "sqlite":
+        return connection.exec_driver_sql(statement["sqlite"], list(rows)).rowcount
+    return connection.exec_driver_sql(statement["postgresql"], _as_json(rows)).rowcount
