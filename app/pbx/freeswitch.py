@@ -3,20 +3,17 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from app.core.quantities import MAX_QUANTITY
 from app.core.usage import Ignored, SourceSettings, Unreadable, UsageEvent
-from app.pbx.freeswitch_body import Leg, clean, read_leg
+from app.pbx.freeswitch_body import Leg, read_leg
+from app.pbx.text import MAX_TEXT, clean, is_number, quantity
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = {"uepoch": 1, "epoch": 1_000_000}
 _DIRECTIONS = {"outbound": "outbound", "inbound": "inbound", "internal": "internal", "local": "internal"}
 _DIAL_VARIABLES = re.compile(r"\{[^}]*\}|<[^>]*>|\[[^\]]*\]")
-_MAX_TEXT = 255
 
 
-def parse_cdr(
-    body: bytes, content_type: str, uuid_query: str, settings: SourceSettings
-) -> UsageEvent | Ignored:
+def parse_cdr(body: bytes, content_type: str, uuid_query: str, settings: SourceSettings) -> UsageEvent | Ignored:
     """What the leg in `body` consumed: seconds of voice or pages of fax.
 
     The JSON and the XML of one leg give equal events. `content_type` is not believed: FreeSWITCH
@@ -29,11 +26,11 @@ def parse_cdr(
     try:
         leg = read_leg(body)
         uuid, tenant = leg.variables.get("uuid", uuid), _tenant(leg)
-        if not uuid or len(uuid) > _MAX_TEXT:
+        if not uuid or len(uuid) > MAX_TEXT:
             raise Unreadable("unreadable_body", "the CDR does not say its uuid")
         return _ignored(leg) or _event(leg, uuid, tenant, settings)
     except Unreadable as error:
-        error.external_id, error.tenant = uuid[:_MAX_TEXT], tenant[:_MAX_TEXT]
+        error.external_id, error.tenant = uuid[:MAX_TEXT], tenant[:MAX_TEXT]
         raise
 
 
@@ -53,34 +50,31 @@ def _ignored(leg: Leg) -> Ignored | None:
 
 
 def _event(leg: Leg, uuid: str, tenant: str, settings: SourceSettings) -> UsageEvent:
-    if not tenant or len(tenant) > _MAX_TEXT:
-        raise Unreadable("unknown_tenant", "the CDR names no tenant: billing_tenant, domain_name and accountcode are empty")
-    variables, profile, direction = leg.variables, leg.caller_profile, _direction(leg)
+    if not tenant or len(tenant) > MAX_TEXT:
+        raise Unreadable("unknown_tenant", "neither billing_tenant nor domain_name nor accountcode is set")
+    variables, direction = leg.variables, _direction(leg)
     fax = "fax_success" in variables
     cause = variables.get("hangup_cause")
     return UsageEvent(
         external_id=uuid,
         tenant=tenant,
         resource="fax_pages" if fax else "voice_minutes",
-        quantity=_number(leg, "fax_document_transferred_pages") if fax else _seconds(leg),
+        quantity=_counted(leg, "fax_document_transferred_pages") if fax else _seconds(leg),
         occurred_at=_started_at(leg),
         metered=fax or direction in settings.metered_directions,
         direction=direction,
-        caller=_first(variables.get("caller_id_number"), profile.get("caller_id_number"), variables.get("sip_from_user")),
-        callee=_first(
-            variables.get("destination_number"),
-            profile.get("destination_number"),
-            variables.get("sip_req_user"),
-            variables.get("sip_to_user"),
-        ),
-        call_id=_first(variables.get("call_uuid"), uuid),
-        hold=_first(variables.get("billing_hold")),
+        caller=_party(leg, "caller_id_number", "sip_from_user"),
+        callee=_party(leg, "destination_number", "sip_req_user", "sip_to_user"),
+        call_id=variables.get("call_uuid", uuid)[:MAX_TEXT],
+        hold=variables.get("billing_hold", "")[:MAX_TEXT],
         attributes={"hangup_cause": cause} if cause else {},
     )
 
 
-def _first(*candidates: str | None) -> str:
-    return next((text[:_MAX_TEXT] for text in candidates if text), "")
+def _party(leg: Leg, name: str, *sip_names: str) -> str:
+    """A caller or callee: the variable of that name, else the caller profile's, else what SIP said."""
+    found = [leg.variables.get(name), leg.caller_profile.get(name), *map(leg.variables.get, sip_names)]
+    return next((text[:MAX_TEXT] for text in found if text), "")
 
 
 def _direction(leg: Leg) -> str:
@@ -105,8 +99,8 @@ def _dial_strings(leg: Leg) -> list[str]:
 def _seconds(leg: Leg) -> int:
     """Talk seconds: `billmsec` half-up, else `billsec` (a difference of truncated epochs, up to 1 s off)."""
     if "billmsec" in leg.variables:
-        return (_number(leg, "billmsec") + 500) // 1000
-    return _number(leg, "billsec")
+        return (_counted(leg, "billmsec") + 500) // 1000
+    return _counted(leg, "billsec")
 
 
 def _started_at(leg: Leg) -> datetime:
@@ -121,7 +115,7 @@ def _moment(leg: Leg, name: str) -> datetime | None:
     """`<name>_uepoch` or `<name>_epoch` as aware UTC, exact to the microsecond; None when it is missing or 0."""
     for suffix, factor in _MICROSECONDS.items():
         text = leg.variables.get(f"{name}_{suffix}", "0")
-        if not _is_number(text):
+        if not is_number(text):
             raise Unreadable("unreadable_time", f"{name}_{suffix} is not a time: {text[:40]}")
         if int(text):
             try:
@@ -131,12 +125,5 @@ def _moment(leg: Leg, name: str) -> datetime | None:
     return None
 
 
-def _number(leg: Leg, name: str) -> int:
-    text = leg.variables.get(name, "")
-    if not _is_number(text) or int(text) > MAX_QUANTITY:
-        raise Unreadable("unreadable_quantity", f"{name} is not a quantity: {text[:40] or 'missing'}")
-    return int(text)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 20
+def _counted(leg: Leg, name: str) -> int:
+    return quantity(leg.variables.get(name, ""), name)

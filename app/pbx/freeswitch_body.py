@@ -13,12 +13,13 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.ElementTree import fromstring
 
 from app.core.usage import Unreadable
+from app.pbx.text import clean
 
 # What switch_url_encode always replaces (SWITCH_URL_UNSAFE in switch_utils.h, and all but printable
 # ASCII): a value that holds one of these was not percent-encoded.
 _NOT_ENCODED = re.compile(r'[^!-~]|["#&+:;<=>?@\[\\\]^`{|}]|%(?![0-9A-Fa-f]{2})')
+_FIELD = re.compile("(?:^|&)cdr=")
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _LAYERS = 4  # cdr=, percent-encoding and base64 at most wrap each other; more is not FreeSWITCH
 
 
@@ -46,19 +47,14 @@ def read_leg(body: bytes) -> Leg:
     return leg
 
 
-def clean(text: str) -> str:
-    """`text` as every database can keep it: no control characters, no lone surrogates, no blank ends."""
-    return _CONTROL.sub("", text).encode("utf-8", "replace").decode().strip()
-
-
 def _document(body: bytes) -> str:
     """The bare JSON or XML text: `cdr=`, percent-encoding and base64 taken off.
 
     The content type is not asked, because FreeSWITCH sends raw JSON as a form.
     """
     text = _trimmed(body.decode("utf-8", "replace"))
-    _, found, value = text.partition("cdr=") if text[:1] not in "{<" else ("", "", "")
-    text = _trimmed(value) if found else text
+    field = None if text.startswith(("{", "<")) else _FIELD.search(text)
+    text = _trimmed(text[field.end() :]) if field else text
     for _ in range(_LAYERS):
         if text.startswith(("{", "<")):
             return text
