@@ -1,0 +1,126 @@
+"""The itemised history: records by filter, newest first, and daily totals out of the rollup."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from app.core.periods import local_midnight
+from app.domain.accounts.models import Source
+from app.domain.catalog.models import Resource
+from app.domain.metering.models import UsageDay, UsageRecord
+
+Cursor = tuple[datetime, int]  # occurred_at and id of the last row shown
+PAGE_SIZE = 50
+CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """What to list. Days are the tenant's own, both included; `since`/`until` are instants, half-open."""
+
+    resource: str = ""
+    direction: str = ""
+    number: str = ""  # part of the calling or called number
+    first_day: date | None = None
+    last_day: date | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    period_on: date | None = None  # counted in this period, whenever it happened
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """A record with the words to show it."""
+
+    record: UsageRecord
+    resource: Resource
+    source_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePage:
+    """Rows newest first, and where the next older page begins (None at the end)."""
+
+    rows: list[UsageRow]
+    older: Cursor | None
+
+
+def find_usage(
+    session: Session,
+    tenant_id: int,
+    query: UsageQuery,
+    *,
+    zone: ZoneInfo,
+    after: Cursor | None = None,
+    most: int = PAGE_SIZE,
+) -> UsagePage:
+    """One page of the records that fit, by keyset: the last page costs what the first does. One statement."""
+    rows = _rows(session, _select(tenant_id, query, zone, after).limit(most + 1))
+    older = (rows[most - 1].record.occurred_at, rows[most - 1].record.id) if len(rows) > most else None
+    return UsagePage(rows[:most], older)
+
+
+def every_usage(session: Session, tenant_id: int, query: UsageQuery, *, zone: ZoneInfo) -> Iterator[UsageRow]:
+    """All records that fit, newest first, read in chunks so that an export of any length stays small in memory."""
+    after: Cursor | None = None
+    while True:
+        page = find_usage(session, tenant_id, query, zone=zone, after=after, most=CHUNK)
+        yield from page.rows
+        session.expunge_all()
+        if page.older is None:
+            return
+        after = page.older
+
+
+def daily_totals(session: Session, tenant_id: int, resource: str, first: date, last: date) -> list[tuple[date, int]]:
+    """Base units used on each day from `first` to `last`, both included; days without usage are 0. One statement."""
+    found = {
+        row.day: row.quantity
+        for row in session.execute(
+            select(UsageDay.day, UsageDay.quantity).where(
+                UsageDay.tenant_id == tenant_id,
+                UsageDay.resource_code == resource,
+                UsageDay.day >= first,
+                UsageDay.day <= last,
+            )
+        )
+    }
+    days = (first + timedelta(days=offset) for offset in range((last - first).days + 1))
+    return [(day, found.get(day, 0)) for day in days]
+
+
+def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo, after: Cursor | None) -> Select[Any]:
+    record = UsageRecord
+    statement = (
+        select(record, Resource, Source.code)
+        .join(Resource, Resource.code == record.resource_code)
+        .join(Source, Source.id == record.source_id)
+        .where(record.tenant_id == tenant_id)
+        .order_by(record.occurred_at.desc(), record.id.desc())
+    )
+    since = local_midnight(query.first_day, zone) if query.first_day else query.since
+    until = local_midnight(query.last_day + timedelta(days=1), zone) if query.last_day else query.until
+    conditions = (
+        (query.resource, record.resource_code == query.resource),
+        (query.direction, record.direction == query.direction),
+        (query.number, _has_number(query.number)),
+        (since, record.occurred_at >= since),
+        (until, record.occurred_at < until),
+        (query.period_on, record.period_on == query.period_on),
+        (after, tuple_(record.occurred_at, record.id) < after),
+    )
+    return statement.where(*(condition for wanted, condition in conditions if wanted))
+
+
+def _has_number(text: str) -> Any:
+    part = text.lstrip("+").replace("%", "").replace("_", "")
+    return or_(UsageRecord.caller.contains(part), UsageRecord.callee.contains(part))
+
+
+def _rows(session: Session, statement: Select[Any]) -> list[UsageRow]:
+    return [UsageRow(*row) for row in session.execute(statement)]
