@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, or_, select, tuple_
+from sqlalchemy import Row, Select, and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.core.periods import Period
@@ -157,6 +157,19 @@ def nearest_limits(session: Session, *, now: datetime, most: int = 8) -> list[tu
         if row.period_on == subscriptions.period_of(subscription, now).first_on:
             found.setdefault(row.tenant_id, (subscription.tenant, _view(row, row.currency)))
     return list(found.values())[:most]
+
+
+def fingerprints(session: Session, tenant_ids: list[int], *, now: datetime) -> dict[int, str]:
+    """A short text per tenant that differs once its meters, its package or a limit differ. One statement."""
+    rows = session.execute(
+        select(Tenant.id, Tenant.status, Package.id, Package.revision_id, func.sum(Meter.version))
+        .outerjoin(Subscription, and_(Subscription.tenant_id == Tenant.id, Subscription.ended_at.is_(None)))
+        .outerjoin(Package, Package.id == Subscription.package_id)
+        .outerjoin(Meter, and_(Meter.tenant_id == Tenant.id, Meter.period_on >= _horizon(now)))
+        .where(Tenant.id.in_(tenant_ids))
+        .group_by(Tenant.id, Tenant.status, Package.id, Package.revision_id)
+    )
+    return {row[0]: "/".join(str(part) for part in row[1:]) for row in rows}
 
 
 def _with_limits() -> Select[Any]:
