@@ -71,6 +71,17 @@ def periods_of(subscription: Subscription, now: datetime, most: int = 36) -> lis
     return periods
 
 
+def close_before(session: Session, tenant_id: int, first_open: date) -> None:
+    """Close the periods before the one that begins on `first_open`: later reports of them count as late."""
+    session.execute(
+        update(Subscription)
+        .where(
+            Subscription.tenant_id == tenant_id, Subscription.ended_at.is_(None), Subscription.open_from < first_open
+        )
+        .values(open_from=first_open)
+    )
+
+
 def segments(session: Session, tenant_id: int) -> list[SubscriptionSegment]:
     """On which packages the tenant was, newest first."""
     return list(
