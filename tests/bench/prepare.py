@@ -1,0 +1,44 @@
+"""Migrate, add one tenant on one package with a user and a source; prints the key and the two ids."""
+
+from datetime import timedelta
+
+import flask_migrate
+
+from app import create_app
+from app.core.clock import utc_now
+from app.db import unit_of_work
+from app.domain.accounts import service as accounts
+from app.domain.catalog import service as catalog
+from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.subscriptions import service as subscriptions
+from app.domain.tenants import service as tenants
+from app.domain.tenants.service import TenantProfile
+from tests.bench.setting import PASSWORD
+
+
+def main() -> None:
+    """Do it."""
+    app, now = create_app(), utc_now()
+    codes = ("extensions", "sip_trunks", "dids", "devices", "ring_groups", "concurrent_calls")
+    limits = (
+        LimitSpec("voice_minutes", 10**9, "charge", 20_000),
+        LimitSpec("fax_pages", 100),
+        *(LimitSpec(code, 10) for code in codes),
+    )
+    with app.app_context():
+        flask_migrate.upgrade()
+        with unit_of_work() as session:
+            tenant = tenants.create(session, TenantProfile("acme", "Acme"), actor="bench", now=now)
+            package = catalog.create(
+                session, "gold", PackageSpec("Gold", limits=limits), actor="bench", now=now, status="published"
+            )
+            started_at = now - timedelta(days=0)
+            subscriptions.subscribe(session, tenant, package, actor="bench", now=now, started_at=started_at)
+            accounts.create_user(session, tenant, "office@acme.example", "Acme", PASSWORD, actor="bench", now=now)
+            source = accounts.create_source(session, "bench", "Bench", actor="bench", now=now)
+            key = accounts.issue_key(session, source, scopes=accounts.SCOPES, actor="bench", now=now)
+        print(key, tenant.id, source.id)
+
+
+if __name__ == "__main__":
+    main()
