@@ -1,0 +1,146 @@
+"""Who may sign in, and the front door of this package: what others call stands here or is named here."""
+
+import re
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.core.errors import Conflict, Invalid, NotFound
+from app.core.ids import new_id
+from app.domain.accounts import passwords
+from app.domain.accounts.keys import (
+    SCOPES,
+    create_source,
+    find_key,
+    issue_key,
+    revoke_key,
+    settings_of,
+    source_by_code,
+    update_source,
+    verify_basic,
+    verify_key,
+)
+from app.domain.accounts.models import Account, ApiKey, SignIn, Source
+from app.domain.accounts.sign_in import (
+    authenticate,
+    change_password,
+    end_all,
+    end_session,
+    find_session,
+    is_due,
+    normal_email,
+    open_session,
+    set_password,
+    touch,
+)
+from app.domain.audit import service as audit
+from app.domain.tenants.models import Tenant
+
+__all__ = [
+    "SCOPES",
+    "Account",
+    "ApiKey",
+    "SignIn",
+    "Source",
+    "authenticate",
+    "by_email",
+    "change_password",
+    "create_source",
+    "create_staff",
+    "create_user",
+    "disable_account",
+    "enable_account",
+    "end_all",
+    "end_session",
+    "find_key",
+    "find_session",
+    "is_due",
+    "issue_key",
+    "open_session",
+    "reset_password",
+    "revoke_key",
+    "settings_of",
+    "source_by_code",
+    "touch",
+    "update_source",
+    "users_of",
+    "verify_basic",
+    "verify_key",
+]
+
+_EMAIL = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
+
+
+def create_staff(session: Session, email: str, name: str, password: str, *, actor: str, now: datetime) -> Account:
+    """Add one of the provider's people. Raises Invalid for a bad field, Conflict (`email_taken`)."""
+    return _create(session, None, email, name, password, actor=actor, now=now)
+
+
+def create_user(
+    session: Session, tenant: Tenant, email: str, name: str, password: str, *, actor: str, now: datetime
+) -> Account:
+    """Add a user of one tenant; raises as `create_staff`."""
+    return _create(session, tenant.id, email, name, password, actor=actor, now=now)
+
+
+def by_email(session: Session, email: str) -> Account:
+    """The account of this address, whatever its case. Raises NotFound."""
+    account = session.scalar(select(Account).where(Account.email == normal_email(email)))
+    if account is None:
+        raise NotFound("unknown_account", f"Nobody signs in as “{email}”.")
+    return account
+
+
+def users_of(session: Session, tenant_id: int) -> list[Account]:
+    """A tenant's users by address, the disabled ones included."""
+    return list(session.scalars(select(Account).where(Account.tenant_id == tenant_id).order_by(Account.email)))
+
+
+def disable_account(session: Session, account: Account, *, actor: str, now: datetime) -> None:
+    """Refuse the account from now on, also where it is signed in; doing it twice is doing it once."""
+    if account.disabled_at is not None:
+        return
+    account.disabled_at = now
+    end_all(session, account.id, now=now)
+    _record(session, "account.disable", account, actor, now)
+
+
+def enable_account(session: Session, account: Account, *, actor: str, now: datetime) -> None:
+    """Let a disabled account sign in again."""
+    if account.disabled_at is None:
+        return
+    account.disabled_at = None
+    _record(session, "account.enable", account, actor, now)
+
+
+def reset_password(session: Session, account: Account, new: str, *, actor: str, now: datetime) -> None:
+    """Give somebody else a new password, which ends all their sign-ins. Raises Invalid (field `new`)."""
+    set_password(session, account.id, passwords.make_hash(new, account.email), actor=actor, now=now)
+
+
+def _create(
+    session: Session, tenant_id: int | None, email: str, name: str, password: str, *, actor: str, now: datetime
+) -> Account:
+    address = normal_email(email)
+    if not _EMAIL.fullmatch(address):
+        raise Invalid("invalid_email", f"“{email}” is not an e-mail address.", field="email")
+    if session.scalar(select(Account.id).where(Account.email == address)):
+        raise Conflict("email_taken", f"“{address}” already has an account.", field="email")
+    account = Account(
+        id=new_id(),
+        email=address,
+        name=name.strip()[:255] or address,
+        password_hash=passwords.make_hash(password, address),
+        tenant_id=tenant_id,
+        created_at=now,
+    )
+    session.add(account)
+    session.flush()
+    _record(session, "account.create", account, actor, now)
+    return account
+
+
+def _record(session: Session, act: str, account: Account, actor: str, now: datetime) -> None:
+    session.flush()
+    audit.record(session, actor, act, f"account:{account.email}", now=now, tenant_id=account.tenant_id)

@@ -1,0 +1,203 @@
+"""Signing in: the throttle, and the sign-ins kept on the server. See README.md, "Throttle"."""
+
+import hashlib
+import ipaddress
+import math
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session, contains_eager
+
+from app.core.errors import Invalid, Throttled
+from app.core.ids import new_id
+from app.db import rowcount, run_in_transaction
+from app.domain.accounts import passwords
+from app.domain.accounts.models import Account, SignIn, SignInAttempt
+from app.domain.audit import service as audit
+
+WINDOW = timedelta(minutes=15)
+PER_ACCOUNT_AND_ADDRESS = 5
+PER_ADDRESS = 20
+PER_ACCOUNT = 50
+ATTEMPTS_KEPT = timedelta(days=1)
+SEEN_EVERY = timedelta(minutes=5)
+
+
+def normal_email(email: str) -> str:
+    """The address as it is kept and compared: lower case, without the blanks around it."""
+    return email.replace("\0", "").strip().lower()[:255]
+
+
+def network_of(address: str) -> str:
+    """What one customer of an access provider holds: an IPv4 address or an IPv6 /64.
+
+    >>> network_of("::ffff:192.0.2.7"), network_of("2001:db8:1:2:3::4")
+    ('192.0.2.7', '2001:db8:1:2::/64')
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.ip_network((parsed, 64), strict=False))
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
+
+
+def authenticate(session: Session, email: str, password: str, *, address: str, now: datetime) -> Account:
+    """The account of this address and password.
+
+    Raises Invalid (`wrong_credentials`) for a wrong, unknown or disabled one alike, and Throttled.
+    Commits by itself: the attempt counts before the password is looked at, so that parallel guesses
+    cannot slip through together. Not to be called inside a unit of work.
+    """
+    name, place = normal_email(email), network_of(address)
+    _refuse_if_throttled(session, name, place, now)
+    session.rollback()  # hold no connection while waiting for a turn
+    with passwords.turn():
+        attempt_id = run_in_transaction(lambda act: _record(act, name, place, now))
+        _refuse_if_throttled(session, name, place, now, but=attempt_id)
+        account = session.scalar(select(Account).where(Account.email == name, Account.disabled_at.is_(None)))
+        fits, stronger = passwords.verify(password, account.password_hash if account else None)
+    if account is None or not fits:
+        raise Invalid("wrong_credentials", "The e-mail address or the password is not right.")
+    account_id = account.id
+    return run_in_transaction(lambda act: _accept(act, account_id, attempt_id, stronger, now))
+
+
+def _record(session: Session, email: str, place: str, now: datetime) -> int:
+    """Note an attempt as failed; it becomes a success once the password fits."""
+    attempt = SignInAttempt(id=new_id(), email=email, address=place, at=now, succeeded=False)
+    session.add(attempt)
+    return attempt.id
+
+
+def _accept(session: Session, account_id: int, attempt_id: int, stronger: str | None, now: datetime) -> Account:
+    session.execute(update(SignInAttempt).where(SignInAttempt.id == attempt_id).values(succeeded=True))
+    session.execute(delete(SignInAttempt).where(SignInAttempt.at < now - ATTEMPTS_KEPT))
+    account = session.get_one(Account, account_id)
+    if stronger:
+        account.password_hash = stronger
+    return account
+
+
+def _refuse_if_throttled(session: Session, email: str, place: str, now: datetime, but: int = 0) -> None:
+    """Raise Throttled where too many attempts but `but` failed within the window."""
+    by_email, by_place = SignInAttempt.email == email, SignInAttempt.address == place
+    free = [
+        _free_at(session, PER_ACCOUNT_AND_ADDRESS, now, by_email, by_place, SignInAttempt.id != but),
+        _free_at(session, PER_ADDRESS, now, by_place, SignInAttempt.id != but),
+        _free_at(session, PER_ACCOUNT, now, by_email, SignInAttempt.id != but),
+    ]
+    if free[2] and _signed_in_before(session, email, place):
+        free[2] = None  # guesses made elsewhere must not lock the owner out of the usual place
+    until = max((at for at in free if at), default=None)
+    if until:
+        seconds = max(1, math.ceil((until - now).total_seconds()))
+        raise Throttled("too_many_attempts", "Too many attempts to sign in. Try again later.", retry_after=seconds)
+
+
+def _free_at(session: Session, limit: int, now: datetime, *which: ColumnElement[bool]) -> datetime | None:
+    """When fewer than `limit` failures will lie within the window, or None when that is so already."""
+    counted = (*which, SignInAttempt.at > now - WINDOW, SignInAttempt.succeeded.is_(False))
+    newest = select(SignInAttempt.at).where(*counted).order_by(SignInAttempt.at.desc())
+    at = session.scalar(newest.offset(limit - 1).limit(1))
+    return at + WINDOW if at else None
+
+
+def _signed_in_before(session: Session, email: str, place: str) -> bool:
+    known = select(SignIn.account_id).join(SignIn.account).where(Account.email == email, SignIn.address == place)
+    return session.scalar(known.limit(1)) is not None
+
+
+def open_session(session: Session, account: Account, *, address: str, user_agent: str, now: datetime) -> str:
+    """Sign a browser in and return its token: 256 random bits, of which only the SHA-256 is kept."""
+    token = secrets.token_urlsafe(32)
+    session.add(
+        SignIn(
+            token_hash=_hash(token),
+            account_id=account.id,
+            address=network_of(address),
+            user_agent=user_agent.replace("\0", "")[:255],
+            created_at=now,
+            seen_at=now,
+        )
+    )
+    session.flush()
+    return token
+
+
+def find_session(session: Session, token: str, *, now: datetime, idle: timedelta) -> SignIn | None:
+    """The sign-in with its account, in one statement.
+
+    None once it was ended, unused for `idle`, or the account is disabled: the absence is the answer here.
+    """
+    return session.scalar(
+        select(SignIn)
+        .join(SignIn.account)
+        .options(contains_eager(SignIn.account))
+        .where(
+            SignIn.token_hash == _hash(token),
+            SignIn.ended_at.is_(None),
+            SignIn.seen_at > now - idle,
+            Account.disabled_at.is_(None),
+        )
+    )
+
+
+def is_due(sign_in: SignIn, now: datetime) -> bool:
+    """True when `touch` should be called: a page view writes at most every five minutes."""
+    return sign_in.seen_at <= now - SEEN_EVERY
+
+
+def touch(session: Session, token: str, *, now: datetime) -> None:
+    """Note that the browser was seen. Of several requests at once, the first one writes."""
+    session.execute(
+        update(SignIn).where(SignIn.token_hash == _hash(token), SignIn.seen_at <= now - SEEN_EVERY).values(seen_at=now)
+    )
+
+
+def end_session(session: Session, token: str, *, now: datetime) -> None:
+    """Sign one browser out; doing it twice is doing it once."""
+    _end(session, SignIn.token_hash == _hash(token), now=now)
+
+
+def end_all(session: Session, account_id: int, *, now: datetime, but: str = "") -> int:
+    """Sign the account out everywhere, except where the token is `but`. Returns how many were ended."""
+    return _end(session, SignIn.account_id == account_id, SignIn.token_hash != _hash(but), now=now)
+
+
+def _end(session: Session, *which: ColumnElement[bool], now: datetime) -> int:
+    return rowcount(session.execute(update(SignIn).where(*which, SignIn.ended_at.is_(None)).values(ended_at=now)))
+
+
+def change_password(
+    session: Session, email: str, current: str, new: str, *, address: str, keep: str, now: datetime
+) -> None:
+    """Change one's own password and sign out everywhere but in the browser whose token is `keep`.
+
+    Raises Invalid (field `current` or `new`) and Throttled: guesses of the current password count as
+    attempts to sign in. Commits by itself.
+    """
+    new_hash = passwords.make_hash(new, normal_email(email))
+    try:
+        account_id = authenticate(session, email, current, address=address, now=now).id
+    except Invalid as error:
+        raise Invalid("wrong_password", "This is not your current password.", field="current") from error
+    run_in_transaction(lambda act: set_password(act, account_id, new_hash, actor=email, now=now, keep=keep))
+
+
+def set_password(
+    session: Session, account_id: int, new_hash: str, *, actor: str, now: datetime, keep: str = ""
+) -> None:
+    """Put the new hash in place and end every sign-in but `keep`."""
+    account = session.get_one(Account, account_id)
+    account.password_hash = new_hash
+    end_all(session, account_id, now=now, but=keep)
+    audit.record(session, actor, "account.password", f"account:{account.email}", now=now, tenant_id=account.tenant_id)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
