@@ -38,7 +38,7 @@ def read_settings() -> Settings:
 
     Raises SystemExit with one line for a value that does not fit its type.
     """
-    folder = Path(os.environ.get("RINGPLAN_INSTANCE") or Settings.RINGPLAN_INSTANCE)
+    folder = Path(os.environ.get("RINGPLAN_INSTANCE") or Settings().RINGPLAN_INSTANCE)
     chosen: dict[str, Any] = _config_file(folder / "config.py")
     for field in fields(Settings):
         if os.environ.get(field.name, "") != "":

@@ -94,7 +94,7 @@ def daily_totals(session: Session, tenant_id: int, resource: str, first: date, l
     return [(day, found.get(day, 0)) for day in days]
 
 
-def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo, after: Cursor | None) -> Select[Any]:
+def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo, after: Cursor | None) -> Select[UsageRecord, Resource, str]:
     record = UsageRecord
     statement = (
         select(record, Resource, Source.code)
@@ -122,5 +122,5 @@ def _has_number(text: str) -> Any:
     return or_(UsageRecord.caller.contains(part), UsageRecord.callee.contains(part))
 
 
-def _rows(session: Session, statement: Select[Any]) -> list[UsageRow]:
+def _rows(session: Session, statement: Select[UsageRecord, Resource, str]) -> list[UsageRow]:
     return [UsageRow(*row) for row in session.execute(statement)]

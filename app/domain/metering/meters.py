@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import Row, Select, and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session
@@ -172,7 +172,7 @@ def fingerprints(session: Session, tenant_ids: list[int], *, now: datetime) -> d
     return {row[0]: "/".join(str(part) for part in row[1:]) for row in rows}
 
 
-def _with_limits() -> Select[Any]:
+def _with_limits() -> Select[Unpack[tuple[Any, ...]]]:
     """Meters of live subscriptions beside the limit that is in force for them now."""
     return (
         select(
@@ -203,7 +203,7 @@ def _with_limits() -> Select[Any]:
     )
 
 
-def _view(row: Row[Any], currency: str) -> MeterView:
+def _view(row: Row[Unpack[tuple[Any, ...]]], currency: str) -> MeterView:
     return MeterView(
         resource_code=row.code,
         name=row.name,
