@@ -1,0 +1,90 @@
+"""Filters and functions that templates may use; templates/README.md lists them."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import Flask, current_app, url_for
+from wtforms import Form
+
+from app.core.clock import utc_now
+from app.web.kit import charts, formats, meter_text, paging
+
+
+def in_days(at: datetime | date, zone: ZoneInfo | str, now: datetime | None = None) -> str:
+    """`formats.in_days` seen from now: the template is the edge that may ask the clock."""
+    return formats.in_days(at, zone, now or utc_now())
+
+
+def when(at: datetime, zone: ZoneInfo | str, now: datetime | None = None) -> str:
+    """`formats.when` seen from now."""
+    return formats.when(at, zone, now or utc_now())
+
+
+def problems(form: Form) -> list[dict[str, str]]:
+    """Each error of a form with the id of its field, in the order of the fields; the form's own errors first."""
+    found = [{"field_id": "", "text": str(text)} for text in form.form_errors]
+    for field in form:
+        for text in _texts(field.errors):
+            hidden = getattr(field.widget, "input_type", "") == "hidden"
+            found.append({"field_id": "" if hidden else field.id, "text": text})
+    return found
+
+
+def _texts(errors: Any) -> list[str]:
+    """The words in WTForms' errors, which nest for lists and enclosed forms."""
+    if isinstance(errors, dict):
+        return [text for inner in errors.values() for text in _texts(inner)]
+    if isinstance(errors, (list, tuple)):
+        return [text for inner in errors for text in _texts(inner)]
+    return [str(errors)]
+
+
+def asset(filename: str) -> str:
+    """The address of a static file with a mark of its content, so that browsers may keep it for ever."""
+    marks: dict[str, str] = current_app.extensions.setdefault("ringplan_assets", {})
+    if filename not in marks or current_app.debug:
+        content = Path(current_app.static_folder or "", filename).read_bytes()
+        marks[filename] = hashlib.sha256(content).hexdigest()[:10]
+    return url_for("static", filename=filename, v=marks[filename])
+
+
+def page_language() -> str:
+    """The language of the page, for `<html lang>`."""
+    return str(formats.page_locale().language)
+
+
+FILTERS: tuple[Callable[..., Any], ...] = (
+    formats.money,
+    formats.currency_symbol,
+    formats.number,
+    formats.quantity,
+    formats.with_unit,
+    formats.duration,
+    formats.percent,
+    formats.localtime,
+    formats.localdate,
+    formats.shortday,
+    formats.longday,
+    formats.phone,
+    in_days,
+    when,
+    meter_text.bar_parts,
+    meter_text.meter_tone,
+    meter_text.meter_word,
+    meter_text.meter_words,
+    meter_text.limit_sentence,
+    charts.day_bars,
+    problems,
+)
+
+
+def init_app(app: Flask) -> None:
+    """Register every filter under its function's name, and the template functions."""
+    app.jinja_env.filters.update({function.__name__: function for function in FILTERS})
+    app.jinja_env.filters["cursor"] = paging.encode_cursor
+    app.jinja_env.globals.update(asset=asset, page_language=page_language, here=paging.here)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

@@ -1,0 +1,205 @@
+"""Money, quantities and times as people read them. Pure but for the locale, which the request decides.
+
+English without a country is written the European way (30 Nov 2026, 14:02), since CLDR's plain `en` is American.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+from babel import Locale
+from babel.dates import format_date, format_skeleton, format_time
+from babel.numbers import format_currency, format_decimal, get_currency_symbol
+
+from app.core.money import MICROS
+from app.web.kit.i18n import get_locale, gettext, ngettext
+
+ENGLISH = Locale("en", "GB")
+MIN_PHONE_DIGITS = 8
+
+
+class HasUnit(Protocol):
+    """A resource, a meter or anything else with a display unit worth `factor` base units."""
+
+    @property
+    def unit_one(self) -> str: ...
+    @property
+    def unit_many(self) -> str: ...
+    @property
+    def factor(self) -> int: ...
+
+
+def page_locale() -> Locale:
+    """The request's locale; English for Europe outside a request or when no country is chosen."""
+    locale = get_locale()
+    return ENGLISH if locale is None or (locale.language == "en" and not locale.territory) else locale
+
+
+def money(micros: int | None, currency: str) -> str:
+    """An exact amount with its currency, at least in its minor unit: € 0.0215 keeps all four decimals.
+
+    >>> money(49_000_000, "EUR"), money(21_500, "EUR"), money(500_000_000, "JPY")
+    ('€49.00', '€0.0215', 'JP¥500')
+    """
+    if micros is None:
+        return "–"
+    amount = Decimal(micros) / MICROS
+    return format_currency(amount, currency, locale=page_locale(), decimal_quantization=False)
+
+
+def currency_symbol(currency: str) -> str:
+    """The sign of a currency, or its code where it has none."""
+    return get_currency_symbol(currency, locale=page_locale())
+
+
+def number(value: int | Decimal) -> str:
+    """A number with the locale's grouping, all its decimals kept."""
+    return format_decimal(value, locale=page_locale(), decimal_quantization=False)
+
+
+def quantity(value: int | None, unit: HasUnit | int = 1) -> str:
+    """Base units in display units, exact: whole where they are, else `m:ss` of minutes, `h:mm:ss` of hours.
+
+    Never rounded, so shown rows sum to the shown total. `unit` is a factor or has one; None gives a dash.
+
+    >>> quantity(24_720, 60), quantity(24_679, 60), quantity(3_000_000, 60), quantity(131)
+    ('412', '411:19', '50,000', '131')
+    """
+    if value is None:
+        return "–"
+    factor = unit if isinstance(unit, int) else unit.factor
+    whole, rest = divmod(abs(value), factor)
+    sign = "-" if value < 0 else ""
+    if not rest:
+        return sign + number(whole)
+    if factor == 60:
+        return f"{sign}{number(whole)}:{rest:02d}"
+    if factor == 3600:
+        return f"{sign}{number(whole)}:{rest // 60:02d}:{rest % 60:02d}"
+    return f"{sign}{_fraction(abs(value), factor)}"
+
+
+def _fraction(value: int, factor: int) -> str:
+    """A decimal where it ends (1.5), else whole and remainder (1 1/3)."""
+    exact = Decimal(value) / factor
+    if exact * factor == value:
+        return number(exact)
+    return f"{number(value // factor)} {value % factor}/{factor}"
+
+
+def with_unit(value: int | None, unit: HasUnit) -> str:
+    """A quantity with its unit's name: `1 minute`, `1,000 minutes`; None is without limit."""
+    if value is None:
+        return gettext("no limit")
+    return f"{quantity(value, unit)} {unit.unit_one if abs(value) == unit.factor else unit.unit_many}"
+
+
+def duration(seconds: int | None) -> str:
+    """Talk time: `m:ss`, from an hour on `h:mm:ss`.
+
+    >>> duration(252), duration(3_725), duration(0)
+    ('4:12', '1:02:05', '0:00')
+    """
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def percent(part: int, whole: int) -> str:
+    """`56 %` in the locale's way, rounded half-up: for reading, never for reckoning. A dash of nothing."""
+    if not whole:
+        return "–"
+    share = (200 * part + whole) // (2 * whole)
+    return gettext("%(share)s %%", share=number(share))
+
+
+def localtime(at: datetime | None, zone: ZoneInfo | str, seconds: bool = False) -> str:
+    """`30 Nov 2026, 17:42` in `zone`; with seconds when asked."""
+    if at is None:
+        return "–"
+    local = _local(at, zone)
+    return f"{_date(local.date())}, {_time(local, seconds)}"
+
+
+def localdate(at: datetime | date | None, zone: ZoneInfo | str = "UTC") -> str:
+    """`30 Nov 2026`; a datetime is taken to `zone` first, a date is what it is."""
+    if at is None:
+        return "–"
+    return _date(_local(at, zone).date() if isinstance(at, datetime) else at)
+
+
+def shortday(on: date) -> str:
+    """`30 Nov`."""
+    return format_skeleton("MMMd", on, locale=page_locale())
+
+
+def longday(on: date) -> str:
+    """`1 December`."""
+    return format_skeleton("MMMMd", on, locale=page_locale())
+
+
+def when(at: datetime, zone: ZoneInfo | str, now: datetime) -> str:
+    """`Today 14:02`, `Yesterday 09:30`, else the date and time (the year only where it is not this one)."""
+    local, today = _local(at, zone), _local(now, zone).date()
+    clock = _time(local, False)
+    if local.date() == today:
+        return gettext("Today %(time)s", time=clock)
+    if local.date() == today - timedelta(days=1):
+        return gettext("Yesterday %(time)s", time=clock)
+    day = shortday(local.date()) if local.year == today.year else _date(local.date())
+    return f"{day} {clock}"
+
+
+def in_days(at: datetime | date, zone: ZoneInfo | str, now: datetime) -> str:
+    """`in 9 days, on 1 December`, counted in calendar days of `zone`; `today`, `tomorrow`, `9 days ago, on …`."""
+    day = _local(at, zone).date() if isinstance(at, datetime) else at
+    days = (day - _local(now, zone).date()).days
+    if days == 0:
+        return gettext("today, %(day)s", day=longday(day))
+    if days == 1:
+        return gettext("tomorrow, %(day)s", day=longday(day))
+    if days < 0:
+        return ngettext("%(num)s day ago, on %(day)s", "%(num)s days ago, on %(day)s", -days, day=longday(day))
+    return ngettext("in %(num)s day, on %(day)s", "in %(num)s days, on %(day)s", days, day=longday(day))
+
+
+def phone(text: str | None, country: str | None = None) -> str:
+    """A number as its country writes it internationally, or `text` as it is: extensions, names, `anonymous`.
+
+    Read as E.164 when it begins with `+`, or as digits of `country` (ISO 3166, of at least 8 digits).
+
+    >>> phone("+442079460958"), phone("101"), phone("030901820", "DE")
+    ('+44 20 7946 0958', '101', '+49 30 901820')
+    """
+    if not text:
+        return "–"
+    national = country is not None and text.isdigit() and len(text) >= MIN_PHONE_DIGITS
+    if not text.startswith("+") and not national:
+        return text
+    try:
+        parsed = phonenumbers.parse(text, None if text.startswith("+") else country)
+    except phonenumbers.NumberParseException:
+        return text
+    if not phonenumbers.is_possible_number(parsed):
+        return text
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
+def _local(at: datetime, zone: ZoneInfo | str) -> datetime:
+    """The wall clock of `zone`. A naive moment has no place here."""
+    if at.tzinfo is None:
+        raise ValueError("a naive datetime has no zone to be shown in")
+    return at.astimezone(UTC).astimezone(zone if isinstance(zone, ZoneInfo) else ZoneInfo(zone))
+
+
+def _date(on: date) -> str:
+    return format_date(on, "medium", locale=page_locale())
+
+
+def _time(local: datetime, seconds: bool) -> str:
+    """Babel would shift an aware time to UTC, so it is given the wall clock alone."""
+    return format_time(local.time(), "medium" if seconds else "short", locale=page_locale())

@@ -1,0 +1,151 @@
+// Small islands. Everything here makes a page that works without it a little quicker; nothing fetches data.
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const closest = (event, selector) => event.target instanceof Element ? event.target.closest(selector) : null;
+
+  // ---- theme: as the system, light, dark
+  const theme = window.ringplanTheme;
+  const CHOICES = ["system", "light", "dark"];
+  const showTheme = () => all("[data-theme-switch]").forEach((button) => {
+    const choice = theme.chosen();
+    button.dataset.choice = choice;
+    button.title = `${button.dataset.label}: ${button.dataset[choice]}`;
+    button.setAttribute("aria-label", button.title);
+  });
+
+  // ---- errors: the summary takes the focus once, and the title says so even after a swap
+  const showErrors = () => {
+    const summary = document.querySelector(".error-summary:not([data-seen])");
+    if (!summary) return;
+    summary.dataset.seen = "";
+    summary.focus();
+    const prefix = summary.dataset.titlePrefix;
+    if (prefix && !document.title.startsWith(prefix)) document.title = `${prefix} ${document.title}`;
+  };
+
+  // ---- a form is sent once: a second click while it is on its way does nothing
+  const RELEASE_AFTER = 15000; // a download answers without leaving the page
+  const release = (form) => {
+    delete form.dataset.sent;
+    all('[aria-disabled="true"][data-held]', form).forEach((button) => {
+      button.removeAttribute("aria-disabled");
+      delete button.dataset.held;
+    });
+  };
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if ((event.submitter?.formMethod || form.method) === "get") return;
+    if (form.dataset.sent !== undefined) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      return;
+    }
+    form.dataset.sent = "";
+    all('button:not([type="button"]), input[type="submit"]', form).forEach((button) => {
+      button.setAttribute("aria-disabled", "true");
+      button.dataset.held = "";
+    });
+    setTimeout(release, RELEASE_AFTER, form);
+  }, true);
+  addEventListener("pageshow", (event) => { if (event.persisted) all("form[data-sent]").forEach(release); });
+
+  // ---- margin as typed: exact in micros, formatted by the browser
+  const micros = (text) => {
+    let bare = text.replace(/[^\d.,]/g, "");
+    if (/^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(bare)) bare = bare.replaceAll(",", "");
+    const parts = bare.match(/^(\d*)(?:\.(\d{0,6}))?$/);
+    return parts && bare && bare !== "." ? BigInt(parts[1] || "0") * 1000000n + BigInt((parts[2] || "").padEnd(6, "0")) : null;
+  };
+  const put = (root, selector, text) => { const place = root.querySelector(selector); if (place) place.textContent = text; };
+  const showMargin = (form) => {
+    const place = form.querySelector("[data-margin]");
+    const price = micros(form.querySelector("[data-price]").value);
+    const cost = micros(form.querySelector("[data-cost]").value);
+    const currency = form.querySelector("[data-currency-select]")?.value || place.dataset.currency;
+    let amount = "–", share = "";
+    if (price !== null && cost !== null) {
+      const margin = price - cost;
+      amount = new Intl.NumberFormat(place.dataset.locale || "en-GB", { style: "currency", currency, maximumFractionDigits: 6 }).format(Number(margin) / 1e6);
+      share = price ? `${Math.round(Number(margin * 10000n / price) / 100)} %` : "";
+    }
+    if (place.querySelector("[data-margin-amount]")) {
+      put(place, "[data-margin-amount]", amount);
+      put(place, "[data-margin-share]", share);
+    } else place.textContent = `${amount} ${share}`.trim();
+    place.classList.toggle("bad", amount.startsWith("-"));
+  };
+
+  // ---- a limit's row: its price beyond shows only where it is charged, its rule only where there is a limit
+  const showLimit = (row) => {
+    const included = row.querySelector("[data-included]");
+    const tick = row.querySelector("[data-unlimited]");
+    const rule = row.querySelector("[data-at-limit]");
+    const unlimited = tick ? tick.checked : included?.value.trim() === "";
+    if (tick && included) included.readOnly = unlimited;
+    all("[data-when-limited]", row).forEach((part) => { part.hidden = unlimited; });
+    all("[data-overage]", row).forEach((part) => { part.hidden = unlimited || rule?.value !== "charge"; });
+    all("[data-no-overage]", row).forEach((part) => { part.hidden = !unlimited && rule?.value === "charge"; });
+  };
+
+  const prepare = () => {
+    showTheme();
+    all("form:has([data-margin]):has([data-price]):has([data-cost])").forEach(showMargin);
+    all("[data-limit]").forEach(showLimit);
+    showErrors();
+  };
+
+  document.addEventListener("input", (event) => {
+    if (closest(event, "[data-price], [data-cost], [data-currency-select]")) {
+      const form = event.target.form;
+      if (form?.querySelector("[data-margin]")) showMargin(form);
+    }
+    const row = closest(event, "[data-limit]");
+    if (row) showLimit(row);
+  });
+
+  document.addEventListener("change", (event) => {
+    if (closest(event, "select[data-autosubmit], input[data-autosubmit]")) event.target.form?.requestSubmit();
+  });
+
+  document.addEventListener("click", (event) => {
+    const theming = closest(event, "[data-theme-switch]");
+    if (theming) {
+      theme.choose(CHOICES[(CHOICES.indexOf(theme.chosen()) + 1) % CHOICES.length]);
+      showTheme();
+    }
+    const copying = closest(event, "[data-copy]");
+    if (copying) {
+      const source = document.querySelector(copying.dataset.copy);
+      navigator.clipboard?.writeText(source.value ?? source.textContent.trim()).then(() => {
+        copying.textContent = copying.dataset.copied || copying.textContent; // the button has the focus: it is read out
+      });
+    }
+    if (closest(event, "[data-print]")) print();
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target instanceof Element && event.target.matches("input, textarea, select, [contenteditable]");
+    if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const search = document.querySelector("[data-search]");
+    if (!search) return;
+    event.preventDefault();
+    search.focus();
+    search.select();
+  });
+
+  // ---- htmx: what is being replaced says so; what failed says so where it can be read
+  const targetOf = (event) => event.detail?.ctx?.target;
+  document.addEventListener("htmx:before:request", (event) => targetOf(event)?.setAttribute?.("aria-busy", "true"));
+  document.addEventListener("htmx:finally:request", (event) => {
+    targetOf(event)?.removeAttribute?.("aria-busy");
+    const form = event.target instanceof Element ? event.target.closest("form") : null;
+    if (form) release(form);
+  });
+  const offline = (gone) => { const note = document.getElementById("offline"); if (note) note.hidden = !gone; };
+  document.addEventListener("htmx:after:request", () => offline(false));
+  document.addEventListener("htmx:error", (event) => { if (event.detail?.ctx) offline(true); });
+  document.addEventListener("htmx:after:swap", prepare);
+
+  prepare();
+  document.querySelector(".topbar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+})();
