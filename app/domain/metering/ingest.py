@@ -6,7 +6,7 @@ One call is one transaction: records, meters and daily rollup move together or n
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -43,6 +43,7 @@ class Result:
 
     status: str
     code: str = ""
+    detail: str = field(default="", compare=False)  # for a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +213,8 @@ class _Batch:
             },
         )
         if problem.code == "conflict":
-            return Result("conflict", "conflict")
-        return Result("quarantined", problem.code) if added else Result("duplicate", problem.code)
+            return Result("conflict", "conflict", problem.detail)
+        return Result("quarantined" if added else "duplicate", problem.code, problem.detail)
 
     def _count(self, rows: list[dict[str, Any]]) -> None:
         """Move the meters, then write the records with the parts that the meters' order gives them."""

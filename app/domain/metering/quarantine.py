@@ -7,21 +7,23 @@ transaction.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
-from app.core.usage import Ignored, Unreadable
+from app.core.usage import Ignored, Unreadable, UsageEvent
 from app.db import rowcount
 from app.domain.accounts.models import Source
 from app.domain.audit import service as audit
-from app.domain.metering import ingest
-from app.domain.metering.ingest import Report, Result
+from app.domain.metering.ingest import Report, Result, ingest
 from app.domain.metering.models import Quarantined
 
 PAGE_SIZE = 20
 MAX_REASON = 200
+RESOLUTIONS = {"recorded": "replayed", "duplicate": "duplicate", "ignored": "ignored"}  # by what a replay came to
+_OPEN_AGAIN = {"resolved_at": None, "resolution": "", "resolved_by": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +100,29 @@ def like(session: Session, entry: Quarantined) -> list[Entry]:
     return [Entry(*row) for row in rows]
 
 
-def replay(session: Session, entry_id: int, report: Report | Ignored, *, actor: str, now: datetime) -> Result:
-    """Count the report as it reads now, and close its entry when it went in, in the running transaction.
+def sent_id(entry: Quarantined) -> str:
+    """The id the sender gave, or empty: what named none is kept under the hash of its body."""
+    return "" if entry.external_id == entry.content_hash else entry.external_id
 
-    `recorded` and `duplicate` close it; otherwise it stays open under the reason of today. `ignored` closes it
-    too: it turned out to be no usage. Raises NotFound, or Conflict (`already_resolved`); LostRace as `ingest`.
+
+def replay(
+    session: Session, entry_id: int, outcome: UsageEvent | Ignored | Unreadable, *, actor: str, now: datetime
+) -> Result:
+    """Count the body as it reads now, and close its entry if that succeeds, in the running transaction.
+
+    `recorded`, `duplicate` and `ignored` (it is no usage after all) close it; with `conflict` or `quarantined`
+    it stays open under the reason of today. Raises NotFound, Conflict (`already_resolved`); LostRace as `ingest`.
     """
     entry = get_open(session, entry_id).report
     # Closed first and reopened when it fails: of two people who replay at once the second is refused here.
     _resolve(session, entry_id, "replayed", actor, now)
-    result = _read_again(session, entry, report, now)
-    if result.status in ("recorded", "duplicate", "ignored"):
-        resolution = {"recorded": "replayed", "duplicate": "duplicate", "ignored": "ignored"}[result.status]
-        _set(session, entry_id, resolution=resolution)
-        audit.record(
-            session, actor, "quarantine.replay", f"quarantine:{entry_id}", now=now, result=result.status,
-            external_id=entry.external_id,
-        )  # fmt: skip
+    result = _read_again(session, entry, outcome, now)
+    if result.status in RESOLUTIONS:
+        _set(session, entry_id, resolution=RESOLUTIONS[result.status])
+        details: dict[str, Any] = {"result": result.status, "external_id": entry.external_id}
+        audit.record(session, actor, "quarantine.replay", f"quarantine:{entry_id}", now=now, **details)
+    else:
+        _set(session, entry_id, reason=result.code, detail=result.detail, **_OPEN_AGAIN)
     return result
 
 
@@ -128,23 +136,34 @@ def discard(session: Session, entry_ids: Sequence[int], why: str, *, actor: str,
     for entry_id in entry_ids:
         entry = get_open(session, entry_id).report
         _resolve(session, entry_id, "discarded", actor, now)
-        audit.record(
-            session, actor, "quarantine.discard", f"quarantine:{entry_id}", now=now, why=why.strip(),
-            external_id=entry.external_id, reason=entry.reason,
-        )  # fmt: skip
+        details: dict[str, Any] = {"why": why.strip(), "external_id": entry.external_id, "reason": entry.reason}
+        audit.record(session, actor, "quarantine.discard", f"quarantine:{entry_id}", now=now, **details)
 
 
-def _read_again(session: Session, entry: Quarantined, report: Report | Ignored, now: datetime) -> Result:
-    """Count `report`; what still cannot be counted goes back to the very entry it came from."""
-    if isinstance(report, Ignored):
-        return Result("ignored", report.reason)
-    result, problem = ingest.try_one(session, entry.source_id, report, now=now)
-    if problem is not None:
-        _set(session, entry.id, reason=problem.code, detail=problem.detail, **_REOPENED)
+def _read_again(
+    session: Session, entry: Quarantined, outcome: UsageEvent | Ignored | Unreadable, now: datetime
+) -> Result:
+    if isinstance(outcome, Ignored):
+        return Result("ignored", outcome.reason)
+    if isinstance(outcome, Unreadable):
+        return Result("quarantined", outcome.code, outcome.detail)
+    if outcome.external_id[:255] != entry.external_id:
+        # Read for the first time, it has a name of its own; under the same name a failure finds this very row.
+        if _is_kept(session, entry, outcome.external_id[:255]):
+            return Result("duplicate")
+        _set(session, entry.id, external_id=outcome.external_id[:255])
+    report = Report(outcome, entry.body, entry.format, entry.content_type)
+    result = ingest(session, entry.source_id, [report], now=now)[0]
+    if result.status == "duplicate" and result.code:
+        return Result("quarantined", result.code, result.detail)  # a repeat of the entry itself, not of a record
     return result
 
 
-_REOPENED = {"resolved_at": None, "resolution": "", "resolved_by": ""}
+def _is_kept(session: Session, entry: Quarantined, external_id: str) -> bool:
+    """Whether the same body stands in quarantine under this id already."""
+    same = (entry.source_id, external_id, entry.content_hash)
+    key = tuple_(Quarantined.source_id, Quarantined.external_id, Quarantined.content_hash)
+    return session.scalar(select(Quarantined.id).where(key == same)) is not None
 
 
 def _resolve(session: Session, entry_id: int, resolution: str, actor: str, now: datetime) -> None:
@@ -159,6 +178,3 @@ def _resolve(session: Session, entry_id: int, resolution: str, actor: str, now: 
 
 def _set(session: Session, entry_id: int, **values: object) -> None:
     session.execute(update(Quarantined).where(Quarantined.id == entry_id).values(**values))
-
-
-__all__ = ["Unreadable"]
