@@ -146,6 +146,20 @@
   document.addEventListener("htmx:error", (event) => { if (event.detail?.ctx) offline(true); });
   document.addEventListener("htmx:after:swap", prepare);
 
+  // ---- live meters: say whether they are streamed, and poll while they are not
+  const QUIET_AFTER = 12000; // the server beats every 5 s
+  const POLL_EVERY = 3000;
+  const heard = (event) => {
+    const live = closest(event, "[data-live]");
+    if (live) { live.dataset.heard = Date.now(); live.dataset.stream = "on"; }
+  };
+  document.addEventListener("htmx:sse:after:message", heard);
+  setInterval(() => all("[data-live]").forEach((live) => {
+    if (document.hidden || Date.now() - Number(live.dataset.heard || 0) < QUIET_AFTER) return;
+    delete live.dataset.stream;
+    window.htmx?.trigger(live.querySelector("[hx-trigger=poll]"), "poll");
+  }), POLL_EVERY);
+
   prepare();
   document.querySelector(".topbar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 })();

@@ -8,14 +8,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from flask import Flask, Response, current_app, stream_with_context
+from flask import Flask, Response, current_app, render_template, stream_with_context
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Settings
 from app.core.clock import utc_now
 from app.db import db
 from app.domain.metering import meters
+from app.domain.tenants.models import Tenant
+from app.web.guards import current_user, still_signed_in
 
 BEAT_SECONDS = 5.0  # tells the page that the stream lives; the page polls when it hears nothing
 REDRAW_SECONDS = 60.0  # "in 9 days" and the reset itself come with time, not with a record
@@ -86,14 +89,26 @@ def init_app(app: Flask) -> None:
     app.extensions["meter_watch"] = MeterWatch(app)
 
 
-def stream(tenant_id: int, draw: Callable[[], str | None]) -> Response:
-    """Server-sent events: `draw()` again at each change of the tenant's meters. 204 when all streams are taken.
+def fragment(tenant_id: int, **context: Any) -> str:
+    """The meters of a tenant as they stand, for a poll or one event of a stream."""
+    now = utc_now()
+    tenant = db.session.get_one(Tenant, tenant_id)
+    return render_template("partials/meters.html", m=meters.current(db.session(), tenant, now=now), now=now, **context)
 
-    `draw` returns None to end the stream (the viewer signed out meanwhile).
+
+def stream(tenant_id: int, **context: Any) -> Response:
+    """Server-sent events: the fragment again at each change of the tenant's meters. 204 when all streams are taken.
+
+    Ends when the visitor's sign-in does.
     """
     watch: MeterWatch = current_app.extensions["meter_watch"]
     if not watch.enter(tenant_id):
         return Response(status=204)
+    token = current_user.token
+
+    def draw() -> str | None:
+        return fragment(tenant_id, **context) if still_signed_in(token) else None
+
     events = _Events(watch, tenant_id, stream_with_context(_events(watch, tenant_id, draw)))
     return Response(
         events, mimetype="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
