@@ -1,6 +1,13 @@
-"""placeholder"""
+"""flask commands, for the operator at the server."""
+
 from flask import Flask
+
+from app.cli import accounts, demo, sources
+
+GROUPS = (accounts.group, sources.group, demo.group)
 
 
 def init_app(app: Flask) -> None:
-    pass
+    """Register the groups."""
+    for group in GROUPS:
+        app.cli.add_command(group)

@@ -1,6 +1,24 @@
-"""placeholder"""
+"""HTTP for people."""
+
 from flask import Flask
+from flask_babel import Babel  # type: ignore[import-untyped]
+
+from app.config import Settings
+from app.web import errors, guards, live, provider, security, tenant
+from app.web.auth import views as auth
+from app.web.kit import filters
 
 
 def init_app(app: Flask) -> None:
-    pass
+    """Register the pages and what stands in front of them. The guard comes before the CSRF check, so
+    that a form sent after the sign-in has ended leads to the sign-in page."""
+    settings: Settings = app.config["RINGPLAN"]
+    Babel(app)
+    filters.init_app(app)
+    app.jinja_env.globals.update(product_name=settings.PRODUCT_NAME, provider_name=settings.PROVIDER_NAME)
+    guards.init_app(app)
+    security.init_app(app)
+    errors.init_app(app)
+    live.init_app(app)
+    for blueprint in (auth.bp, provider.bp, tenant.bp):
+        app.register_blueprint(blueprint)

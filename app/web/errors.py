@@ -1,0 +1,145 @@
+"""Error pages in words. Machines get theirs from the API: see `MACHINE_PATHS`."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, current_app, g, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
+
+from app.core.errors import DomainError
+from app.db import LostRace
+from app.web.kit.i18n import gettext
+from app.web.kit.render import render_error
+
+MACHINE_PATHS = ("/api/", "/billing/")
+API_ERRORS = "api_errors"  # app.extensions[API_ERRORS]: the API's function from an exception to a response
+RETRY_SECONDS = 5
+
+
+def init_app(app: Flask) -> None:
+    """Register a page for everything that can go wrong, and mark what is logged with the id the page shows."""
+    app.log_exception = lambda exc_info: _log_with_id(app, exc_info)  # type: ignore[method-assign]
+    app.register_error_handler(SecurityError, _wrong_host)
+    for kind, page in (
+        (HTTPException, _http_error),
+        (CSRFError, _csrf_error),
+        (InternalServerError, _server_error),
+        (DomainError, _refused),
+        (IntegrityError, _lost_race),
+        (LostRace, _lost_race),
+        (OperationalError, _database_away),
+        (PoolTimeout, _database_away),
+    ):
+        app.register_error_handler(kind, _for_people(page))
+
+
+def _for_people(page: Callable[[Any], ResponseReturnValue]) -> Callable[[Any], ResponseReturnValue]:
+    """`page`, except on the paths of machines, which the API answers in its own way."""
+
+    def handle(error: Exception) -> ResponseReturnValue:
+        if not request.path.startswith(MACHINE_PATHS):
+            return page(error)
+        answer: Callable[[Exception], ResponseReturnValue] | None = current_app.extensions.get(API_ERRORS)
+        if answer is not None:
+            return answer(error)
+        if isinstance(error, HTTPException):
+            return error.get_response()
+        raise error
+
+    return handle
+
+
+def _wrong_host(error: SecurityError) -> Response:
+    """Plain words without links: for a host that is not ours there is no address to build one from."""
+    text = "This portal does not answer to that host name. Its operator names the right ones in TRUSTED_HOSTS.\n"
+    return Response(text, 400, mimetype="text/plain")
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    if error.response is not None:
+        return error.response
+    title, text = _words(status)
+    response = render_error(status=status, title=title, text=text)
+    for name, value in error.get_headers(request.environ):
+        if name in ("Allow", "Retry-After", "WWW-Authenticate"):
+            response.headers[name] = value
+    return response
+
+
+def _csrf_error(error: CSRFError) -> Response:
+    text = gettext(
+        "The page you sent was too old, or your browser does not keep cookies. Go back, reload it, send again."
+    )
+    return render_error(status=400, title=gettext("This form has expired"), text=text)
+
+
+def _server_error(error: InternalServerError) -> Response:
+    title, text = _words(500)
+    return render_error(status=500, title=title, text=text, error_id=g.get("error_id", ""))
+
+
+def _refused(error: DomainError) -> Response:
+    title, _ = _words(error.status)
+    response = render_error(status=error.status, title=title, text=error.message)
+    if retry_after := error.details.get("retry_after"):
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _lost_race(error: Exception) -> Response:
+    current_app.logger.warning("lost race at %s %s: %s", request.method, request.path, error)
+    title, text = _words(409)
+    return render_error(status=409, title=title, text=text)
+
+
+def _database_away(error: Exception) -> Response:
+    current_app.logger.error("database not reachable at %s %s: %s", request.method, request.path, error)
+    title, text = _words(503)
+    response = render_error(status=503, title=title, text=text)
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def _log_with_id(app: Flask, exc_info: Any) -> None:
+    """In place of Flask's own: the same record, with the id that the page shows."""
+    g.error_id = secrets.token_hex(4)
+    app.logger.error("error %s at %s %s", g.error_id, request.method, request.path, exc_info=exc_info)
+
+
+def _words(status: int) -> tuple[str, str]:
+    """Title and text for a status code."""
+    words = {
+        400: (
+            gettext("That request is not complete"),
+            gettext("Something in it could not be read. Go back and try again."),
+        ),
+        403: (
+            gettext("Not open to you"),
+            gettext("You are signed in, but your account may not do this. Ask the person who set it up."),
+        ),
+        404: (gettext("Page not found"), gettext("There is nothing at this address, or nothing that you may see.")),
+        405: (gettext("Not possible this way"), gettext("This address cannot be used like that. Start from its page.")),
+        409: (
+            gettext("It has changed meanwhile"),
+            gettext("Someone else was quicker. Look at how it stands now, then try again."),
+        ),
+        413: (gettext("That is too large"), gettext("At most 10 MB can be sent at once.")),
+        422: (gettext("That cannot be done"), gettext("What was sent breaks a rule. Go back and look at it again.")),
+        429: (gettext("Too many attempts"), gettext("Wait a little, then try again.")),
+        500: (
+            gettext("Something went wrong"),
+            gettext("It is our fault, not yours, and it is noted. Try again; if it stays, tell us the reference."),
+        ),
+        503: (
+            gettext("Out of order for a moment"),
+            gettext("The database does not answer. Nothing of yours is lost; try again in a few seconds."),
+        ),
+    }
+    general = words[500] if status >= 500 else words[400]
+    return words.get(status, general)

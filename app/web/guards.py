@@ -1,0 +1,147 @@
+"""Who is asking, and what is closed to them. Every new route is closed until it is opened here."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import flask_login  # type: ignore[import-untyped]
+from flask import Flask, abort, current_app, g, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from app.core.clock import utc_now
+from app.db import db, run_in_transaction
+from app.domain.accounts import service as accounts
+from app.domain.accounts.models import Account, SignIn
+from app.web.auth.next_page import local_page
+from app.web.kit.render import is_htmx, redirect_to
+
+OPEN_ENDPOINTS = frozenset({"static", "auth.login", "healthz", "readyz"})
+OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
+
+
+@dataclass(frozen=True, eq=False)
+class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
+    """The person of the running request, as plain values: they outlive a rollback, a row would be asked for again."""
+
+    token: str
+    account_id: int
+    email: str
+    name: str
+    tenant_id: int | None
+    due: bool = False  # the sign-in should be noted as seen
+
+    def get_id(self) -> str:
+        """What the cookie holds: the token of the sign-in, not the account."""
+        return self.token
+
+    @property
+    def is_staff(self) -> bool:
+        """True for the provider's own people."""
+        return self.tenant_id is None
+
+
+current_user: Any = flask_login.current_user  # a Visitor, or Flask-Login's anonymous user
+
+
+def init_app(app: Flask) -> None:
+    """Load the visitor from the cookie's token, and close every route."""
+    manager = flask_login.LoginManager()
+    manager.user_loader(_load_visitor)
+    manager.session_protection = None  # sign-ins are kept on the server and end there
+    # Not manager.init_app(): it would read the session on every answer, static files included, for a
+    # remember cookie that is not used, and load the visitor for error pages when the database is away.
+    app.login_manager = manager  # type: ignore[attr-defined]
+    app.jinja_env.globals["current_user"] = current_user
+    app.before_request(require_sign_in)
+
+
+def require_sign_in() -> ResponseReturnValue | None:
+    """Send everybody who is not signed in to the sign-in page, except from what is open to all."""
+    if (
+        request.endpoint is None
+        or request.endpoint in OPEN_ENDPOINTS
+        or OPEN_BLUEPRINTS.intersection(request.blueprints)
+    ):
+        return None
+    if not current_user.is_authenticated:
+        return redirect_to(url_for("auth.login", next=_page_to_return_to()))
+    if current_user.due:
+        _keep_alive(current_user.token)
+    return None
+
+
+def staff_only() -> None:
+    """For a blueprint's before_request: to a tenant's user the provider's pages do not exist."""
+    if not current_user.is_staff:
+        abort(404)
+
+
+def tenant_users_only() -> None:
+    """For a blueprint's before_request: sets `g.tenant_id`, the one tenant the pages may ask about."""
+    if current_user.is_staff:
+        abort(404)
+    g.tenant_id = current_user.tenant_id
+
+
+def sign_in(account: Account) -> None:
+    """Sign this browser in, with a new session in place of whatever it held before."""
+    now = utc_now()
+    before = str(session.get("_user_id", ""))
+    address, agent = request.remote_addr or "", request.user_agent.string
+
+    def act(unit: Any) -> str:
+        accounts.end_session(unit, before, now=now)
+        return accounts.open_session(unit, account, address=address, user_agent=agent, now=now)
+
+    token = run_in_transaction(act)
+    session.clear()
+    session.permanent = True
+    flask_login.login_user(Visitor(token, account.id, account.email, account.name, account.tenant_id))
+
+
+def sign_out() -> None:
+    """End this browser's sign-in on the server and forget it here."""
+    token = current_user.token
+    run_in_transaction(lambda unit: accounts.end_session(unit, token, now=utc_now()))
+    session.clear()
+
+
+def still_signed_in(token: str) -> bool:
+    """For answers that last: asks the database anew whether the sign-in still counts."""
+    return _find(token) is not None
+
+
+def home_url() -> str:
+    """Where the visitor's pages begin."""
+    return url_for("provider.home" if current_user.is_staff else "tenant.home")
+
+
+def _load_visitor(token: str) -> Visitor | None:
+    found = _find(token)
+    if found is None:
+        return None
+    account, due = found.account, accounts.is_due(found, utc_now())
+    return Visitor(token, account.id, account.email, account.name, account.tenant_id, due)
+
+
+def _find(token: str) -> SignIn | None:
+    idle = current_app.permanent_session_lifetime
+    return accounts.find_session(db.session(), token, now=utc_now(), idle=idle)
+
+
+def _keep_alive(token: str) -> None:
+    """Note the visit, and let the browser's cookie last as long as the sign-in."""
+    run_in_transaction(lambda unit: accounts.touch(unit, token, now=utc_now()))
+    session.modified = True
+
+
+def _page_to_return_to() -> str | None:
+    """The page being looked at: for a fragment the one it belongs to; none for the start page or after a POST."""
+    if is_htmx():
+        shown = urlsplit(request.headers.get("HX-Current-URL", ""))
+        target = f"{shown.path}?{shown.query}".rstrip("?")
+    elif request.method in ("GET", "HEAD"):
+        target = request.full_path.rstrip("?")
+    else:
+        return None
+    return local_page(target) if target != "/" else None

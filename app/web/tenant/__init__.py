@@ -1,0 +1,15 @@
+"""The customer's pages, /portal: for a tenant's users, about `g.tenant_id` alone."""
+
+from flask import Blueprint, Response
+
+from app.web.guards import tenant_users_only
+from app.web.kit.render import render
+
+bp = Blueprint("tenant", __name__, url_prefix="/portal")
+bp.before_request(tenant_users_only)
+
+
+@bp.get("/")
+def home() -> Response:
+    """Where a tenant's user arrives."""
+    return render("tenant/home.html")
