@@ -5,6 +5,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def _config_file(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     values: dict[str, Any] = {}
-    exec(compile(path.read_text(), str(path), "exec"), values)  # the operator's own file, as Flask's from_pyfile
+    exec(compile(path.read_text(), str(path), "exec"), values)  # noqa: S102  the operator's own file, as Flask's from_pyfile
     return {field.name: values[field.name] for field in fields(Settings) if field.name in values}
 
 
@@ -85,10 +86,8 @@ def secret_key(settings: Settings) -> str:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48))
-        try:
+        with suppress(FileExistsError):
             os.link(draft, path)  # of two processes that start at once, one wins and both read its key
-        except FileExistsError:
-            pass
         draft.unlink()
     return path.read_text()
 

@@ -16,7 +16,7 @@ def new_ids(count: int) -> range:
     Two processes may draw the same id in the same millisecond (1 in 2 million); the primary key
     then refuses the second transaction, which is retried with fresh ids.
     """
-    global _last
+    global _last  # noqa: PLW0603  a counter of the process is what it is
     fresh = ((time.time_ns() // 1_000_000 - _EPOCH_MS) << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
     with _lock:
         first = max(fresh, _last + 1)

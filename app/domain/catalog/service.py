@@ -50,7 +50,9 @@ def list_resources(session: Session) -> list[Resource]:
 def add_resource(session: Session, resource: Resource, *, actor: str, now: datetime) -> Resource:
     """Add a resource, usable in a package at once. Raises Invalid or Conflict (`resource_exists`)."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", resource.code):
-        raise Invalid("invalid_code", "Use small letters, digits and underscores, beginning with a letter.", field="code")
+        raise Invalid(
+            "invalid_code", "Use small letters, digits and underscores, beginning with a letter.", field="code"
+        )
     if session.get(Resource, resource.code) is not None:
         raise Conflict("resource_exists", f"“{resource.code}” already exists.", field="code")
     resource.position = (session.scalar(select(func.max(Resource.position))) or 0) + 10
@@ -194,7 +196,9 @@ def _check_limit(limit: LimitSpec, known: dict[str, Resource], where: str) -> No
     if limit.at_limit not in ("block", "charge", "notify"):
         raise Invalid("unknown_at_limit", "At the limit: block, charge or notify.", field=f"{where}/at_limit")
     if resource.kind != "metered" and limit.at_limit != "block":
-        raise Invalid("only_metered_overruns", f"{resource.name} can only stop at the limit.", field=f"{where}/at_limit")
+        raise Invalid(
+            "only_metered_overruns", f"{resource.name} can only stop at the limit.", field=f"{where}/at_limit"
+        )
 
 
 def _write_revision(

@@ -30,7 +30,7 @@ class Subscription(Base):
     anchor_on: Mapped[date]
     started_at: Mapped[Utc]
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    open_from: Mapped[date]  # first day of the oldest period that still takes usage; later reports of older days are late
+    open_from: Mapped[date]  # first day of the oldest period that still takes usage; reports of older days are late
 
     tenant: Mapped[Tenant] = relationship(lazy="joined")
     package: Mapped[Package] = relationship(lazy="joined")

@@ -19,7 +19,6 @@ from app.domain.tenants.models import Tenant
 from app.domain.tenants.service import TenantProfile
 
 
-
 def live(session: Session, tenant_id: int) -> Subscription | None:
     """The tenant's live subscription, with its package and revision, or None."""
     return session.scalar(
@@ -101,20 +100,22 @@ def require_live(session: Session, tenant: Tenant) -> Subscription:
     return subscription
 
 
-def change_profile(
-    session: Session, tenant: Tenant, profile: TenantProfile, *, actor: str, now: datetime
-) -> Tenant:
+def change_profile(session: Session, tenant: Tenant, profile: TenantProfile, *, actor: str, now: datetime) -> Tenant:
     """Change a tenant's profile; raises as `tenants.update`, and Conflict (`currency_in_use`) while subscribed."""
     if profile.currency != tenant.currency and live(session, tenant.id) is not None:
         raise Conflict(
-            "currency_in_use", "The currency cannot change while the tenant has a package priced in it.", field="currency"
+            "currency_in_use",
+            "The currency cannot change while the tenant has a package priced in it.",
+            field="currency",
         )
     return tenants.update(session, tenant, profile, actor=actor, now=now)
 
 
 def _check_fit(tenant: Tenant, package: Package) -> None:
     if package.status != "published":
-        raise Conflict("package_not_published", f"{package.name} is {package.status}; only a published package is sold.")
+        raise Conflict(
+            "package_not_published", f"{package.name} is {package.status}; only a published package is sold."
+        )
     if package.revision.currency != tenant.currency:
         raise Conflict(
             "currency_differs",
@@ -141,7 +142,13 @@ def _start(
     session.flush()
     _open_segment(session, subscription, package, started_at)
     audit.record(
-        session, actor, "subscription.start", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, package=package.code
+        session,
+        actor,
+        "subscription.start",
+        f"tenant:{tenant.slug}",
+        now=now,
+        tenant_id=tenant.id,
+        package=package.code,
     )
     return subscription
 

@@ -78,7 +78,9 @@ def set_suspended(session: Session, tenant: Tenant, suspended: bool, *, actor: s
 def by_name(session: Session, name: str) -> Tenant:
     """The tenant with this slug, PBX domain or account code, whatever its case. Raises NotFound."""
     tenant = session.scalar(
-        select(Tenant).join(TenantName, TenantName.tenant_id == Tenant.id).where(TenantName.name == name.strip().lower())
+        select(Tenant)
+        .join(TenantName, TenantName.tenant_id == Tenant.id)
+        .where(TenantName.name == name.strip().lower())
     )
     if tenant is None:
         raise NotFound("unknown_tenant", f"No tenant is known as “{name}”.")
