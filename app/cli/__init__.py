@@ -2,12 +2,12 @@
 
 from flask import Flask
 
-from app.cli import accounts, demo, sources
+from app.cli import accounts, demo, serve, sources
 
-GROUPS = (accounts.group, sources.group, demo.group)
+COMMANDS = (accounts.group, sources.group, demo.group, serve.serve)
 
 
 def init_app(app: Flask) -> None:
-    """Register the groups."""
-    for group in GROUPS:
-        app.cli.add_command(group)
+    """Register the groups and commands."""
+    for command in COMMANDS:
+        app.cli.add_command(command)

@@ -1,0 +1,104 @@
+"""`flask serve`: one command that migrates, loads the demo the first time and serves until it is told to stop."""
+
+import errno
+import fcntl
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import flask_migrate
+from flask import current_app
+from flask.cli import with_appcontext
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+
+from app.cli.demo import is_empty, load_demo
+from app.config import Settings
+from app.db import db
+
+STOP_SECONDS = 2  # what a running request gets to finish; live streams end when it is over
+BACKLOG = 1024  # connections the kernel holds while every thread is busy
+MIGRATION_KEY = 7_265_706  # of PostgreSQL's advisory lock: any number, always the same
+
+
+@click.command("serve")
+@with_appcontext
+def serve() -> None:
+    """Prepare the database and serve the portal."""
+    settings: Settings = current_app.config["RINGPLAN"]
+    address = free_address(settings)
+    try:
+        with _alone(Path(settings.RINGPLAN_INSTANCE)):
+            lines = _prepare(settings)
+    except OperationalError as error:
+        raise SystemExit(f"ringplan: the database does not answer: {str(error.orig).splitlines()[0]}") from None
+    address = free_address(settings)  # somebody else may have taken it while the demo was loaded
+    host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
+    for line in (*lines, f"Ringplan: http://{host}:{settings.PORT} (stop with Ctrl-C)"):
+        click.echo(line)
+    _run(settings, address)
+
+
+def free_address(settings: Settings) -> str:
+    """The numeric address of HOST. Raises SystemExit with one line when HOST:PORT cannot be served on.
+
+    Asked before anything else, since the server itself would share the port with whoever has it (SO_REUSEPORT).
+    """
+    where = f"{settings.HOST}:{settings.PORT}"
+    try:
+        family, *_, target = socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SystemExit(f"ringplan: {where} is already in use; set PORT to another one") from None
+        raise SystemExit(f"ringplan: cannot serve on {where}: {error.strerror}") from None
+    except OverflowError:
+        raise SystemExit(f"ringplan: PORT={settings.PORT} is not between 0 and 65535") from None
+    return str(target[0])
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One starter at a time: per folder by a file lock, per PostgreSQL database by an advisory lock."""
+    with (folder / "starting.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with db.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_KEY)))
+            yield
+
+
+def _prepare(settings: Settings) -> list[str]:
+    """Bring the schema to its newest revision, load the demo into an empty database; returns lines to print."""
+    flask_migrate.upgrade()
+    lines = load_demo() if settings.RINGPLAN_DEMO and is_empty(db.session()) else []
+    db.session.remove()
+    return lines
+
+
+def _run(settings: Settings, address: str) -> None:
+    """Serve until SIGTERM or SIGINT; workers are forked, so no connection may be open here."""
+    db.engine.dispose()
+    Server(
+        "app:create_app",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=address,
+        port=settings.PORT,
+        workers=settings.WORKERS,
+        blocking_threads=settings.BLOCKING_THREADS,
+        # As many requests at once as there are threads; by default it would be the backlog's share.
+        backpressure=settings.BLOCKING_THREADS,
+        backlog=BACKLOG,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers_kill_timeout=STOP_SECONDS,
+        log_level=LogLevels.error,
+    ).serve()
