@@ -36,7 +36,7 @@ def serve() -> None:
         with _alone(Path(settings.RINGPLAN_INSTANCE)):
             lines = _prepare(settings)
     except OperationalError as error:
-        raise SystemExit(f"ringplan: the database does not answer: {str(error.orig).splitlines()[0]}") from None
+        raise SystemExit(f"ringplan: the database cannot be used: {str(error.orig).splitlines()[0]}") from None
     address = free_address(settings)  # somebody else may have taken it while the demo was loaded
     host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
     for line in (*lines, f"Ringplan: http://{host}:{settings.PORT} (stop with Ctrl-C)"):
@@ -50,6 +50,8 @@ def free_address(settings: Settings) -> str:
     Asked before anything else, since the server itself would share the port with whoever has it (SO_REUSEPORT).
     """
     where = f"{settings.HOST}:{settings.PORT}"
+    if not 0 < settings.PORT < 65536:
+        raise SystemExit(f"ringplan: PORT={settings.PORT} is not between 1 and 65535")
     try:
         family, *_, target = socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -59,8 +61,6 @@ def free_address(settings: Settings) -> str:
         if error.errno == errno.EADDRINUSE:
             raise SystemExit(f"ringplan: {where} is already in use; set PORT to another one") from None
         raise SystemExit(f"ringplan: cannot serve on {where}: {error.strerror}") from None
-    except OverflowError:
-        raise SystemExit(f"ringplan: PORT={settings.PORT} is not between 0 and 65535") from None
     return str(target[0])
 
 
