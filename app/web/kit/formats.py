@@ -46,7 +46,15 @@ def money(micros: int | None, currency: str) -> str:
     if micros is None:
         return "–"
     amount = Decimal(micros) / MICROS
-    return format_currency(amount, currency, locale=page_locale(), decimal_quantization=False)
+    text = format_currency(amount, currency, locale=page_locale(), decimal_quantization=False)
+    return _spaced(text, currency_symbol(currency))
+
+
+def _spaced(text: str, symbol: str) -> str:
+    """A no-break space between a sign that ends in a letter and the digits: CLDR's currencySpacing, not in Babel."""
+    before, found, after = text.partition(symbol)
+    letter = found and symbol[-1].isalpha() and after[:1].isdigit()
+    return f"{before}{symbol}\N{NO-BREAK SPACE}{after}" if letter else text
 
 
 def currency_symbol(currency: str) -> str:
@@ -168,7 +176,7 @@ def in_days(at: datetime | date, zone: ZoneInfo | str, now: datetime) -> str:
 
 
 def phone(text: str | None, country: str | None = None) -> str:
-    """A number as its country writes it internationally, or `text` as it is: extensions, names, `anonymous`.
+    """A number grouped as its country does, in the international form; else `text` as it is: `101`, `anonymous`.
 
     Read as E.164 when it begins with `+`, or as digits of `country` (ISO 3166, of at least 8 digits).
 
@@ -186,7 +194,7 @@ def phone(text: str | None, country: str | None = None) -> str:
         return text
     if not phonenumbers.is_possible_number(parsed):
         return text
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL).replace("-", " ")
 
 
 def _local(at: datetime, zone: ZoneInfo | str) -> datetime:

@@ -167,7 +167,7 @@ def _typed(value: int, factor: int) -> str:
     """Base units as `parse_quantity` reads them back, exactly."""
     whole, rest = divmod(value, factor)
     if not rest:
-        return str(whole)
+        return f"{whole:,}"
     return f"{whole}:{rest:02d}" if factor == 60 else format((Decimal(value) / factor).normalize(), "f")
 
 

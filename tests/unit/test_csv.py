@@ -1,0 +1,45 @@
+"""Exports that no spreadsheet runs."""
+
+import csv
+import io
+
+import pytest
+
+from app.web.kit.csv import csv_lines, harmless
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+442079460958", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_text_that_begins_like_a_formula_gets_an_apostrophe(cell):
+    assert harmless(cell) == "'" + cell
+
+
+@pytest.mark.parametrize("cell", ["Acme", "a=b", "", "'=1", -5, 0, None, 2.5])
+def test_everything_else_stays_as_it_is(cell):
+    assert harmless(cell) == cell
+
+
+def test_lines_come_one_by_one_and_read_back():
+    rows = iter([["Acme, Ltd.", -5, None], ['say "hi"', "=cmd", "two\nlines"]])
+    lines = list(csv_lines(["name", "quantity", "note"], rows))
+    assert len(lines) == 3
+    assert all(line.endswith("\r\n") for line in lines)
+    assert list(csv.reader(io.StringIO("".join(lines), newline=""))) == [
+        ["name", "quantity", "note"],
+        ["Acme, Ltd.", "-5", ""],
+        ['say "hi"', "'=cmd", "two\nlines"],
+    ]
+
+
+def test_an_export_does_not_read_ahead():
+    read = []
+
+    def rows():
+        for number in range(3):
+            read.append(number)
+            yield [number]
+
+    lines = csv_lines(["number"], rows())
+    next(lines)
+    assert read == []
+    next(lines)
+    assert read == [0]
