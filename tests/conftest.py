@@ -1,0 +1,262 @@
+"""Databases, clock, factories, signed-in clients, a served portal and a browser for it."""
+
+import contextlib
+import ipaddress
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import psycopg
+import pytest
+import time_machine
+from flask import Flask
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from app import create_app
+from app.config import Settings
+from app.db import db
+from app.domain.accounts import passwords
+from app.domain.accounts.models import Account
+from tests.browser_client import Browser
+from tests.factories import Make
+from tests.postgres import running_postgres
+from tests.server import LiveServer, serving
+
+NOW = datetime(2026, 11, 22, 21, tzinfo=UTC)
+DATABASES = ("sqlite", "postgresql")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_databases = count(1)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever touches the database runs on both kinds, unless `@pytest.mark.databases("sqlite")` says less."""
+    if "database_url" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("databases")
+        metafunc.parametrize("database_url", marker.args if marker else DATABASES, indirect=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Nothing but loopback and local sockets can be reached from the tests' own process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, _only_local(getattr(socket.socket, name)))
+        yield
+
+
+def _only_local(connect: Callable[[socket.socket, Any], Any]) -> Callable[[socket.socket, Any], Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(str(address[0])):
+            raise RuntimeError(f"a test reaches for the network: {address}")
+        return connect(self, address)
+
+    return guarded
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Argon2id with the least work, which a test of the real parameters may undo."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),)))
+        yield
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The moment at which a test begins."""
+    return NOW
+
+
+@pytest.fixture
+def clock(now: datetime) -> Iterator[time_machine.Traveller]:
+    """What the edge's clock says: `now` and running; `clock.shift(seconds)` or `clock.move_to(moment)` move it."""
+    with time_machine.travel(now, tick=True) as traveller:
+        yield traveller
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    _migrate(Settings(RINGPLAN_INSTANCE=str(folder)))
+    return folder / "ringplan.sqlite"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of an empty PostgreSQL server."""
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated PostgreSQL database, to be copied."""
+    with postgres_database(postgres_server, "template", keep=True) as url:
+        _migrate(Settings(RINGPLAN_INSTANCE=str(tmp_path_factory.mktemp("template")), DATABASE_URL=url))
+    return "template"
+
+
+@contextlib.contextmanager
+def postgres_database(server: str, name: str, template: str = "template1", *, keep: bool = False) -> Iterator[str]:
+    """A database of the server for as long as the context lasts; yields its URL."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        yield server.replace("/postgres?", f"/{name}?")
+        if not keep:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _migrate(settings: Settings) -> None:
+    app = create_app(settings)
+    with app.app_context():
+        flask_migrate.upgrade()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables; parametrise it indirectly with DATABASES."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ringplan.sqlite'}"
+        return
+    with postgres_database(request.getfixturevalue("postgres_server"), f"empty{next(_databases)}") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a migrated database of the test's own, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "ringplan.sqlite")
+        yield f"sqlite:///{tmp_path / 'ringplan.sqlite'}"
+        return
+    server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_template")
+    with postgres_database(server, f"test{next(_databases)}", template) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """The settings of `app`; a module may override this fixture with `dataclasses.replace`."""
+    return Settings(RINGPLAN_INSTANCE=str(tmp_path), DATABASE_URL=database_url, SECRET_KEY="of a test")
+
+
+@pytest.fixture
+def app(settings: Settings, clock: time_machine.Traveller) -> Iterator[Flask]:
+    """The portal on a database of the test's own, its app context pushed, the clock at `now`."""
+    app = create_app(settings, TESTING=True)
+    app.test_client_class = Browser
+    with app.app_context():
+        try:
+            yield app
+        finally:
+            db.session.remove()
+            db.engine.dispose()
+
+
+@pytest.fixture
+def session(app: Flask) -> Session:
+    """The test's own database session; requests and factories have theirs."""
+    return db.session()
+
+
+@pytest.fixture
+def make(app: Flask, now: datetime) -> Make:
+    """Factories at `now`; see tests/factories.py."""
+    return Make(now)
+
+
+@pytest.fixture
+def client(app: Flask) -> Browser:
+    """A browser that nobody has signed in with."""
+    client = app.test_client()
+    assert isinstance(client, Browser)
+    return client
+
+
+@pytest.fixture
+def login(app: Flask) -> Callable[[Account], Browser]:
+    """`login(account)`: a browser signed in through the form."""
+
+    def sign_in(account: Account) -> Browser:
+        client = app.test_client()
+        assert isinstance(client, Browser)
+        answer = client.sign_in(account.email)
+        assert answer.status_code == 303, answer.get_data(as_text=True)
+        return client
+
+    return sign_in
+
+
+@dataclass
+class Statements:
+    """The SQL statements sent within the context."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@pytest.fixture
+def count_statements(app: Flask) -> Callable[[], contextlib.AbstractContextManager[Statements]]:
+    """`with count_statements() as seen: …; assert len(seen) <= 4`; `seen.texts` has them, BEGIN and COMMIT apart."""
+
+    @contextlib.contextmanager
+    def counting() -> Iterator[Statements]:
+        seen = Statements()
+
+        def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if not statement.startswith("BEGIN"):
+                seen.texts.append(statement)
+
+        event.listen(db.engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(db.engine, "before_cursor_execute", note)
+
+    return counting
+
+
+@pytest.fixture(scope="module")
+def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A served portal of the module's own, empty; `with live_server.seeding() as make:` fills it."""
+    with serving(tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Debian's Chromium where there is one, else Playwright's own; either way without a word to the network."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    return {
+        **browser_type_launch_args,
+        **({"executable_path": found} if found else {}),
+        "args": [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+        ],
+    }

@@ -1,0 +1,121 @@
+"""A real `flask serve` in a process of its own, on a loopback port and in a folder of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flask import Flask
+
+from app import create_app
+from app.config import Settings
+from app.core.clock import utc_now
+from app.db import db
+from tests.factories import Make
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 60
+STOP_SECONDS = 10
+
+
+@dataclass
+class LiveServer:
+    """A served portal: `url` without a slash at the end, `folder` with its database and `output`."""
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+
+    @property
+    def output(self) -> str:
+        """What it printed so far."""
+        return (self.folder / "output").read_text()
+
+    def flask(self, *arguments: str, stdin: str = "") -> str:
+        """Run a flask command on the same instance; returns what it printed. Raises where it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "app", *arguments],
+            cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def app(self) -> Iterator[Flask]:
+        """The portal's parts in this process, on the same database, in an app context."""
+        settings = replace(Settings(), RINGPLAN_INSTANCE=str(self.folder), PORT=int(self.environment["PORT"]))
+        app = create_app(settings)
+        with app.app_context():
+            try:
+                yield app
+            finally:
+                db.session.remove()
+                db.engine.dispose()
+
+    @contextmanager
+    def seeding(self) -> Iterator[Make]:
+        """Factories that write into the served database, at the present moment."""
+        with self.app():
+            yield Make(utc_now())
+
+    def stop(self) -> float:
+        """End it as an operator would, with SIGTERM; returns the seconds it took."""
+        started = time.monotonic()
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        finally:
+            self.process.kill()
+        return time.monotonic() - started
+
+
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[LiveServer]:
+    """Serve from `folder`, without the demo unless `RINGPLAN_DEMO="1"`; stopped by its process id at the end."""
+    port = free_port()
+    environment = {
+        name: value for name, value in os.environ.items() if name not in Settings.__dataclass_fields__
+    } | {
+        "RINGPLAN_INSTANCE": str(folder), "RINGPLAN_DEMO": "0", "PORT": str(port), "PYTHONUNBUFFERED": "1", **settings,
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flask", "--app", "app", "serve"],
+            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    server = LiveServer(f"http://127.0.0.1:{port}", folder, process, environment)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        server.stop()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(server: LiveServer) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{server.url}/healthz", timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{error}: {server.output}") from None
+        except OSError:
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(server.output) from None
+            time.sleep(0.05)
