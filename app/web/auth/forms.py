@@ -2,15 +2,16 @@
 
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from wtforms import HiddenField, PasswordField, StringField
-from wtforms.validators import EqualTo, InputRequired
+from wtforms.validators import EqualTo, InputRequired, Length
 
+from app.web.auth.next_page import MAX_LENGTH
 from app.web.kit.forms import Form
 
 
 class SignInForm(Form):
     """Address and password; `next` is the page to go on to."""
 
-    next = HiddenField()
+    next = HiddenField(validators=[Length(max=MAX_LENGTH)])
     email = StringField(_("E-mail address"), [InputRequired(_("Enter your e-mail address."))])
     password = PasswordField(_("Password"), [InputRequired(_("Enter your password."))])
 
