@@ -75,6 +75,16 @@
     place.classList.toggle("bad", amount.startsWith("-"));
   };
 
+  // ---- what is no longer as it was says what it was (data-before on the fields, data-was on the words)
+  const showWas = (row) => {
+    const was = row.querySelector("[data-was]");
+    if (!was) return;
+    const fields = all("[data-before]", row);
+    const now = (field) => (field.type === "checkbox" ? (field.checked ? "on" : "") : field.value.trim().replaceAll(",", ""));
+    fields.forEach((field) => field.classList.toggle("changed", now(field) !== field.dataset.before));
+    was.hidden = !fields.some((field) => field.classList.contains("changed"));
+  };
+
   // ---- a limit's row: its price beyond shows only where it is charged, its rule only where there is a limit
   const showLimit = (row) => {
     const included = row.querySelector("[data-included]");
@@ -85,6 +95,7 @@
     all("[data-when-limited]", row).forEach((part) => { part.hidden = unlimited; });
     all("[data-overage]", row).forEach((part) => { part.hidden = unlimited || rule?.value !== "charge"; });
     all("[data-no-overage]", row).forEach((part) => { part.hidden = !unlimited && rule?.value === "charge"; });
+    showWas(row);
   };
 
   const prepare = () => {
@@ -101,6 +112,19 @@
     }
     const row = closest(event, "[data-limit]");
     if (row) showLimit(row);
+  });
+
+  // ---- a code is made from the name until somebody types one
+  document.addEventListener("input", (event) => {
+    if (closest(event, "[data-code-from]")) event.target.dataset.typed = "";
+    if (!event.target.id) return;
+    all(`[data-code-from="${CSS.escape(event.target.id)}"]:not([data-typed])`).forEach((field) => {
+      if (field.dataset.made === undefined && field.value) return;
+      field.dataset.made = "";
+      const plain = event.target.value.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").replaceAll("ß", "ss").toLowerCase();
+      const joint = field.dataset.codeJoint || "-";
+      field.value = plain.replace(/[^a-z0-9]+/g, joint).replace(/^[-_]+|[-_]+$/g, "").slice(0, 63);
+    });
   });
 
   document.addEventListener("change", (event) => {

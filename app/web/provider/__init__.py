@@ -1,15 +1,18 @@
 """The operator's pages, /provider: for the provider's own people alone."""
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from app.web.guards import staff_only
-from app.web.kit.render import render
 
 bp = Blueprint("provider", __name__, url_prefix="/provider")
 bp.before_request(staff_only)
 
-
-@bp.get("/")
-def home() -> Response:
-    """Where staff arrive."""
-    return render("provider/home.html")
+from app.web.provider import (  # noqa: E402, F401  views register on `bp`
+    home,
+    packages,
+    quarantine,
+    resources,
+    sources,
+    tenant_page,
+    tenants,
+)

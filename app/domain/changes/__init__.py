@@ -1,0 +1,1 @@
+"""What an edit or a move would do: figures before the act."""

@@ -1,0 +1,61 @@
+"""The audit trail in words, with the page each change is about."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import url_for
+
+from app.domain.audit.models import AuditEntry
+from app.web.kit.i18n import gettext
+
+PAGES = {
+    "package": ("provider.package", "code"),
+    "tenant": ("provider.tenant", "slug"),
+    "source": ("provider.source", "code"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`published revision 8 of` `office-1000` by whom and when; `url` is empty where there is no page."""
+
+    words: str
+    subject: str
+    url: str
+    actor: str
+    at: datetime
+
+
+def in_words(entry: AuditEntry) -> Change:
+    """One entry as a line of the list."""
+    kind, _, name = entry.subject.partition(":")
+    endpoint, argument = PAGES.get(kind, ("", ""))
+    url = url_for(endpoint, **{argument: name}) if endpoint else ""  # type: ignore[arg-type]
+    return Change(_words(entry), "" if kind == "quarantine" else name, url, entry.actor, entry.at)
+
+
+def _words(entry: AuditEntry) -> str:
+    words = {
+        "package.create": gettext("Package made:"),
+        "package.publish": gettext("Revision %(number)s of package", number=entry.details.get("revision", "–")),
+        "package.published": gettext("Put on sale:"),
+        "package.archived": gettext("Archived:"),
+        "tenant.create": gettext("New tenant:"),
+        "tenant.update": gettext("Details changed:"),
+        "tenant.suspend": gettext("Suspended:"),
+        "tenant.resume": gettext("Resumed:"),
+        "subscription.start": gettext("Put on %(package)s:", package=entry.details.get("package", "–")),
+        "subscription.move": gettext("Moved to %(package)s:", package=entry.details.get("package", "–")),
+        "resource.create": gettext("New resource:"),
+        "source.create": gettext("New source:"),
+        "source.update": gettext("Source changed:"),
+        "key.issue": gettext("Key issued:"),
+        "key.revoke": gettext("Key revoked:"),
+        "account.create": gettext("New sign-in:"),
+        "account.disable": gettext("Sign-in closed:"),
+        "account.enable": gettext("Sign-in opened again:"),
+        "account.password": gettext("Password changed:"),
+        "quarantine.replay": gettext("Taken out of quarantine and counted"),
+        "quarantine.discard": gettext("Discarded from quarantine"),
+    }
+    return words.get(entry.act, entry.act.replace(".", " ").replace("_", " "))

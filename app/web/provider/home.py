@@ -1,0 +1,28 @@
+"""Where staff arrive: what needs them, what it brings in, what was changed."""
+
+from flask import Response
+
+from app.core.clock import utc_now
+from app.db import db
+from app.domain.audit import reading
+from app.domain.insight import overview
+from app.domain.metering import meters, quarantine
+from app.web.kit.render import render
+from app.web.provider import bp
+from app.web.provider.audit_words import in_words
+
+MOST_NEAR = 8
+
+
+@bp.get("/")
+def home() -> Response:
+    """The state of the whole installation on one page; every number leads to what it counts."""
+    session, now = db.session(), utc_now()
+    return render(
+        "provider/home.html",
+        revenue=overview.monthly_revenue(session),
+        tenants=overview.tenants_by_status(session),
+        quarantined=sum(quarantine.count_by_reason(session).values()),
+        near=meters.nearest_limits(session, now=now, most=MOST_NEAR),
+        latest=[in_words(entry) for entry in reading.latest(session)],
+    )

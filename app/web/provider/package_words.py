@@ -1,0 +1,82 @@
+"""Differences between two revisions, in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.domain.catalog.differences import Difference
+from app.domain.catalog.models import Resource
+from app.domain.catalog.service import LimitSpec
+from app.web.kit.formats import money, quantity
+from app.web.kit.i18n import gettext
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`Voice minutes`, `1,000`, `1,200`: what, from, to."""
+
+    what: str
+    before: str
+    after: str
+
+
+def change_words(found: list[Difference], resources: Mapping[str, Resource], currency: str) -> list[Change]:
+    """A line for each difference; money in `currency`, limits in their resource's display unit."""
+    return [
+        _of_limit(each, resources[each.resource], currency) if each.resource else _of_terms(each, currency)
+        for each in found
+    ]
+
+
+def rule_words(at_limit: str) -> str:
+    """What happens at the limit."""
+    words = {
+        "block": gettext("stops at the limit"),
+        "charge": gettext("charges beyond it"),
+        "notify": gettext("continues, both sides are told"),
+    }
+    return words.get(at_limit, at_limit)
+
+
+def _of_limit(each: Difference, resource: Resource, currency: str) -> Change:
+    if each.what == "limit":
+        return Change(resource.name, _whole(each.before, resource), _whole(each.after, resource))
+    if each.what == "included":
+        return Change(resource.name, _included(each.before, resource), _included(each.after, resource))
+    if each.what == "at_limit":
+        name = gettext("%(resource)s, at the limit", resource=resource.name)
+        return Change(name, rule_words(str(each.before)), rule_words(str(each.after)))
+    name = gettext("%(resource)s beyond, each %(unit)s", resource=resource.name, unit=resource.unit_one)
+    return Change(name, money(_int(each.before), currency), money(_int(each.after), currency))
+
+
+def _of_terms(each: Difference, currency: str) -> Change:
+    names = {
+        "name": gettext("Name"),
+        "price_micros": gettext("Price"),
+        "cost_micros": gettext("Your cost"),
+        "setup_fee_micros": gettext("Setup fee"),
+        "interval": gettext("Billed"),
+        "currency": gettext("Currency"),
+        "public": gettext("Tenants may choose it themselves"),
+    }
+    if each.what.endswith("_micros"):
+        return Change(names[each.what], money(_int(each.before), currency), money(_int(each.after), currency))
+    return Change(names[each.what], _term(each.before), _term(each.after))
+
+
+def _term(value: object) -> str:
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    return {"month": gettext("every month"), "year": gettext("every year")}.get(str(value), str(value))
+
+
+def _whole(value: object, resource: Resource) -> str:
+    return _included(value.included, resource) if isinstance(value, LimitSpec) else gettext("not mentioned")
+
+
+def _included(value: object, resource: Resource) -> str:
+    return gettext("no limit") if value is None else quantity(_int(value), resource)
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0

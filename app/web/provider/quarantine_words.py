@@ -1,0 +1,66 @@
+"""Why a report was set aside, in words, and what would help."""
+
+from dataclasses import dataclass
+
+from flask import url_for
+
+from app.domain.metering.quarantine import Entry
+from app.web.kit.i18n import gettext
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A sentence, and a link where a page of ours helps (else empty)."""
+
+    text: str
+    url: str = ""
+    label: str = ""
+    replayable: bool = True
+
+
+def reason_words(reason: str) -> str:
+    """The reason code as a person says it."""
+    words = {
+        "unknown_tenant": gettext("no tenant is known by that name"),
+        "unknown_resource": gettext("no metered resource is called like that"),
+        "no_subscription": gettext("the tenant had no package at that time"),
+        "conflict": gettext("the same id was reported before with other content"),
+        "time_in_future": gettext("it is dated in the future"),
+        "unreadable_time": gettext("its time cannot be read"),
+        "unreadable_quantity": gettext("its quantity cannot be read"),
+        "unreadable_body": gettext("the report cannot be read"),
+        "unreadable_row": gettext("the row cannot be read"),
+    }
+    return words.get(reason, reason.replace("_", " "))
+
+
+def advice_for(entry: Entry) -> Advice:
+    """What would make the report count."""
+    report = entry.report
+    if report.reason == "unknown_tenant":
+        return _unknown_tenant(report.tenant_ref)
+    if report.reason == "unknown_resource":
+        text = gettext("Add the resource if it is a new one, or correct what the source sends; then replay.")
+        return Advice(text, url_for("provider.resource_new"), gettext("Add a resource"))
+    if report.reason == "no_subscription":
+        text = gettext("Put the tenant on a package; what happened before its first day can only be discarded.")
+        return Advice(text, url_for("provider.tenants", text=report.tenant_ref), gettext("Find the tenant"))
+    if report.reason == "conflict":
+        text = gettext("The first report is counted. If this one is the right one, correct it at the source; else discard.")
+        return Advice(text, replayable=False)
+    if report.reason == "time_in_future":
+        return Advice(gettext("Set the clock of the source right. Once that time has come, replay."))
+    text = gettext("Correct the settings of the source if they are why, then replay; else discard.")
+    return Advice(text, url_for("provider.source", code=entry.source.code), gettext("Settings of the source"))
+
+
+def _unknown_tenant(ref: str) -> Advice:
+    """A reference with a dot is a PBX domain, another one an account code."""
+    if not ref:
+        text = gettext("The report names no tenant: have the dialplan set billing_tenant, or discard it.")
+        return Advice(text)
+    text = gettext("Create the tenant, or give an existing one “%(ref)s” as its PBX domain or account code.", ref=ref)
+    given = {"domain": ref} if "." in ref else {"account_code": ref}
+    slug = "".join(letter if letter.isalnum() else "-" for letter in ref.split(".")[0].lower()).strip("-")
+    url = url_for("provider.tenant_new", name=ref.split(".")[0].capitalize(), slug=slug, **given)  # type: ignore[arg-type]
+    return Advice(text, url, gettext("Create the tenant"))

@@ -1,0 +1,99 @@
+"""Tenants: the list, and creating, changing, suspending one."""
+
+from flask import Response, request, url_for
+
+from app.core.clock import utc_now
+from app.core.errors import DomainError
+from app.db import db, unit_of_work
+from app.domain.catalog import browse
+from app.domain.insight import tenant_list
+from app.domain.subscriptions import service as subscriptions
+from app.domain.subscriptions.listing import TenantQuery, cursor_shape
+from app.domain.tenants import service as tenants_service
+from app.web.guards import current_user
+from app.web.kit.i18n import gettext
+from app.web.kit.paging import decode_cursor
+from app.web.kit.refusals import add_refusal
+from app.web.kit.render import redirect_to, render, say
+from app.web.provider import bp
+from app.web.provider.tenant_form import TenantForm
+
+FILTERS = ("text", "package", "state", "currency", "sort")
+MAX_TEXT = 100
+
+
+@bp.get("/tenants")
+def tenants() -> Response:
+    """Search, filter and sort; typing swaps only the rows, and the address keeps all of it."""
+    given = {name: request.args[name][:MAX_TEXT].strip() for name in FILTERS if request.args.get(name)}
+    query = TenantQuery(**{name: value.replace("\0", "") for name, value in given.items()})
+    after, before = (decode_cursor(request.args.get(name), *cursor_shape(query.sort)) for name in ("after", "before"))
+    found = tenant_list.list_tenants(db.session(), query, now=utc_now(), after=after, before=before)  # type: ignore[arg-type]
+    choices = [(package.code, package.name) for package in browse.list_packages(db.session())]
+    return render("provider/tenants.html", block="tenant_rows", page=found, query=query, package_choices=choices)
+
+
+@bp.route("/tenants/new", methods=["GET", "POST"])
+def tenant_new() -> Response:
+    """A new tenant; the address may bring what is known of it already (`?domain=acme.example`)."""
+    form = TenantForm(data={"currency": "EUR", "timezone": "UTC", **request.args.to_dict()})
+    if not form.is_submitted():
+        return render("provider/tenant_edit.html", form=form, tenant=None)
+    try:
+        if form.validate():
+            with unit_of_work() as session:
+                made = tenants_service.create(session, form.profile(), actor=current_user.email, now=utc_now())
+            say(gettext("%(name)s is there. Next: put it on a package.", name=made.name))
+            return redirect_to(url_for("provider.tenant", slug=made.slug))
+    except DomainError as error:
+        add_refusal(form, error)
+    return render("provider/tenant_edit.html", form=form, tenant=None, status=422)
+
+
+@bp.route("/tenants/<slug>/edit", methods=["GET", "POST"])
+def tenant_edit(slug: str) -> Response:
+    """Change a tenant's details."""
+    found = tenants_service.by_slug(db.session(), slug)
+    form = TenantForm(obj=found)
+    if not form.is_submitted():
+        return render("provider/tenant_edit.html", form=form, tenant=found)
+    try:
+        if form.validate():
+            with unit_of_work() as session:
+                changed = subscriptions.change_profile(
+                    session,
+                    tenants_service.by_slug(session, slug),
+                    form.profile(),
+                    actor=current_user.email,
+                    now=utc_now(),
+                )
+            say(gettext("The details of %(name)s are saved.", name=changed.name))
+            return redirect_to(url_for("provider.tenant", slug=changed.slug))
+    except DomainError as error:
+        add_refusal(form, error)
+    found = tenants_service.by_slug(db.session(), slug)
+    return render("provider/tenant_edit.html", form=form, tenant=found, status=422)
+
+
+@bp.post("/tenants/<slug>/suspend")
+def tenant_suspend(slug: str) -> Response:
+    """Suspend at once, with an undo beside the confirmation."""
+    return _set_suspended(slug, True)
+
+
+@bp.post("/tenants/<slug>/resume")
+def tenant_resume(slug: str) -> Response:
+    """Take a suspension back."""
+    return _set_suspended(slug, False)
+
+
+def _set_suspended(slug: str, suspended: bool) -> Response:
+    with unit_of_work() as session:
+        tenant = tenants_service.by_slug(session, slug)
+        tenants_service.set_suspended(session, tenant, suspended, actor=current_user.email, now=utc_now())
+    if suspended:
+        undo = url_for("provider.tenant_resume", slug=slug)
+        say(gettext("%(name)s is suspended. What it uses is still counted.", name=tenant.name), undo_url=undo)
+    else:
+        say(gettext("%(name)s is active again.", name=tenant.name))
+    return redirect_to(url_for("provider.tenant", slug=slug))
