@@ -1,6 +1,7 @@
 """A real `flask serve` in a process of its own, on a loopback port and in a folder of its own."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -72,8 +73,9 @@ class LiveServer:
         self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)
-        finally:
-            self.process.kill()
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)  # the workers with it
+            raise
         return time.monotonic() - started
 
 
@@ -91,6 +93,7 @@ def serving(folder: Path, **settings: str) -> Iterator[LiveServer]:
         process = subprocess.Popen(
             [sys.executable, "-m", "flask", "--app", "app", "serve"],
             cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
     server = LiveServer(f"http://127.0.0.1:{port}", folder, process, environment)
     try:
@@ -111,10 +114,10 @@ def _wait(server: LiveServer) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(f"{server.url}/healthz", timeout=5):
+            with urllib.request.urlopen(f"{server.url}/login", timeout=5):
                 return
         except urllib.error.HTTPError as error:
-            raise AssertionError(f"{error}: {server.output}") from None
+            raise AssertionError(f"{error}: {server.output}") from None  # it answers, and will not get better
         except OSError:
             if server.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(server.output) from None

@@ -1,0 +1,36 @@
+PYTHON ?= python3
+BIN = .venv/bin
+.PHONY: run install test check bench lock clean
+
+run: install
+	@exec $(BIN)/flask --app app serve
+
+install: .venv/.installed
+
+.venv/.installed: requirements.lock
+	@.ci/install $(PYTHON) requirements.lock $@
+
+.venv/.installed-dev: requirements-dev.lock
+	@.ci/install $(PYTHON) requirements-dev.lock $@
+
+test: .venv/.installed-dev
+	@.ci/browser
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict app
+	$(BIN)/lint-imports
+	$(BIN)/djlint --lint --quiet templates
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m tests.bench
+
+lock:
+	uv pip compile pyproject.toml --quiet --no-emit-index-url -o requirements.lock
+	uv pip compile pyproject.toml --quiet --extra dev -c requirements.lock --no-emit-index-url -o requirements-dev.lock
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache test-results
+	find app tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,98 @@
+"""`flask serve` as an operator meets it: a real process on a real port."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.factories import PASSWORD
+from tests.server import ROOT, LiveServer, free_port, serving
+
+
+def serve_in_vain(**settings: str) -> str:
+    """The one line that a start which cannot succeed prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "serve"],
+        cwd=ROOT, env={**os.environ, "RINGPLAN_DEMO": "0", **settings}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.fixture
+def taken_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_taken_port_is_named_before_anything_is_prepared(taken_port: int, tmp_path: Path):
+    said = serve_in_vain(RINGPLAN_INSTANCE=str(tmp_path), PORT=str(taken_port))
+    assert said == f"ringplan: 127.0.0.1:{taken_port} is already in use; set PORT to another one\n"
+    assert not (tmp_path / "ringplan.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"PORT": "70000"}, "ringplan: PORT=70000 is not between 1 and 65535\n"),
+        ({"PORT": "eighty"}, "ringplan: PORT='eighty' is not a valid int\n"),
+        ({"HOST": "192.0.2.1"}, "ringplan: cannot serve on 192.0.2.1:8123: Cannot assign requested address\n"),
+        ({"RINGPLAN_INSTANCE": "/proc/nowhere"}, "ringplan: cannot create the instance folder /proc/nowhere: "),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(settings: dict[str, str], said: str, tmp_path: Path):
+    answer = serve_in_vain(**{"RINGPLAN_INSTANCE": str(tmp_path), "PORT": "8123", **settings})
+    assert answer.startswith(said)
+    assert answer.count("\n") == 1
+
+
+def test_a_database_that_does_not_answer_is_said_in_one_line(tmp_path: Path):
+    url = f"postgresql://nobody@127.0.0.1:{free_port()}/ringplan"
+    answer = serve_in_vain(RINGPLAN_INSTANCE=str(tmp_path), DATABASE_URL=url, PORT=str(free_port()))
+    assert answer.startswith("ringplan: the database cannot be used: ")
+    assert answer.count("\n") == 1
+
+
+def test_the_first_start_loads_the_demo_and_the_second_keeps_it(tmp_path: Path):
+    with serving(tmp_path, RINGPLAN_DEMO="1") as first:
+        assert "demo@northline.example" in first.output
+    with serving(tmp_path, RINGPLAN_DEMO="1") as second:
+        assert second.output == f"Ringplan: {second.url} (stop with Ctrl-C)\n"
+
+
+def test_two_starts_at_once_migrate_one_after_the_other(tmp_path: Path):
+    with serving(tmp_path) as one, serving(tmp_path) as two:
+        assert [server.output.count("\n") for server in (one, two)] == [1, 1]
+
+
+def test_it_stops_within_seconds_although_streams_are_open(live_server: LiveServer):
+    with live_server.seeding() as make:
+        tenant = make.tenant("Acme")
+        make.subscribe(tenant, make.package("gold", {"voice_minutes": 6_000}))
+        browser = signed_in(live_server, make.user(tenant).email)
+    streams = [browser.get(f"{live_server.url}/portal/meters/stream", stream=True, timeout=10) for _ in range(3)]
+    assert [next(stream.iter_content(None))[:1] != b"" for stream in streams] == [True] * 3
+    assert live_server.stop() < 5
+    assert live_server.process.returncode == 0
+    for stream in streams:
+        stream.close()
+
+
+def signed_in(server: LiveServer, email: str) -> requests.Session:
+    """A plain HTTP client with the cookie of a sign-in."""
+    browser = requests.Session()
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', browser.get(f"{server.url}/login", timeout=10).text)
+    assert token is not None
+    form = {"email": email, "password": PASSWORD, "csrf_token": token[1]}
+    answer = browser.post(f"{server.url}/login", data=form, timeout=10, allow_redirects=False)
+    assert answer.status_code == 303
+    return browser
