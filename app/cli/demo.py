@@ -74,9 +74,7 @@ def load_command() -> None:
 
 def is_empty(session: Session) -> bool:
     """True while there is neither a tenant nor a package nor an account."""
-    return not any(
-        session.scalar(select(table).limit(1)) for table in (Tenant.id, Package.id, accounts.Account.id)
-    )
+    return not any(session.scalar(select(table).limit(1)) for table in (Tenant.id, Package.id, accounts.Account.id))
 
 
 def load_demo() -> list[str]:

@@ -42,4 +42,3 @@ def _only_event(body: str, content_type: str) -> UsageEvent | Unreadable:
     if len(events) != 1:
         raise Unreadable("unreadable_body", f"{len(events)} events where one was expected")
     return events[0].outcome
-

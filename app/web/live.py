@@ -7,7 +7,7 @@ worker's threads, so that pages are always answered; a page that gets no stream 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from flask import Flask, Response, current_app, render_template, stream_with_context
@@ -128,7 +128,8 @@ class _Events:
         """Called by the WSGI server at the end of the response, whatever ended it."""
         leave, self._leave = self._leave, lambda: None
         leave()
-        getattr(self.events, "close", lambda: None)()
+        if isinstance(self.events, Generator):
+            self.events.close()
 
 
 def _events(watch: MeterWatch, tenant_id: int, draw: Callable[[], str | None]) -> Iterator[str]:

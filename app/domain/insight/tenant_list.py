@@ -50,4 +50,3 @@ def list_tenants(
 def _near(session: Session, now: datetime) -> Collection[int]:
     """Who is near a limit: a share of a limit in the tenant's own calendar, which no SQL of two databases can say."""
     return [tenant.id for tenant, _ in meters.nearest_limits(session, now=now, most=MOST_NEAR)]
-

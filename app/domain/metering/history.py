@@ -94,7 +94,9 @@ def daily_totals(session: Session, tenant_id: int, resource: str, first: date, l
     return [(day, found.get(day, 0)) for day in days]
 
 
-def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo, after: Cursor | None) -> Select[UsageRecord, Resource, str]:
+def _select(
+    tenant_id: int, query: UsageQuery, zone: ZoneInfo, after: Cursor | None
+) -> Select[UsageRecord, Resource, str]:
     record = UsageRecord
     statement = (
         select(record, Resource, Source.code)

@@ -94,9 +94,7 @@ def _insert(table: str, columns: dict[str, str], conflict: str) -> dict[str, str
     }
 
 
-_INSERT_RECORDS = _insert(
-    "usage_record", _RECORD, "ON CONFLICT (tenant_id, source_id, external_id) DO NOTHING"
-)
+_INSERT_RECORDS = _insert("usage_record", _RECORD, "ON CONFLICT (tenant_id, source_id, external_id) DO NOTHING")
 _INSERT_QUARANTINED = _insert(
     "quarantined",
     {**_QUARANTINED, "resolution": "text", "resolved_by": "text"},

@@ -84,7 +84,7 @@ def find_tenants(
     more, rows = len(found) > most, found[:most]
     if backwards:
         rows.reverse()
-    first, last = ((_key(rows[0]), _key(rows[-1])) if rows else (None, None))
+    first, last = (_key(rows[0]), _key(rows[-1])) if rows else (None, None)
     return TenantPage(
         [TenantEntry(row.Tenant, row.Subscription) for row in rows],
         next_key=last if more or backwards else None,
