@@ -119,7 +119,8 @@ class _Events:
     """The event generator, counted out when the server closes it, even if it was never begun."""
 
     def __init__(self, watch: MeterWatch, tenant_id: int, events: Iterator[str]) -> None:
-        self.events, self._leave = events, lambda: watch.leave(tenant_id)
+        self.events = events
+        self._leave: Callable[[], None] = lambda: watch.leave(tenant_id)
 
     def __iter__(self) -> Iterator[str]:
         return self.events
