@@ -11,8 +11,7 @@ from sqlalchemy import func, select
 from app.core.errors import Conflict, DomainError, Invalid, Throttled
 from app.core.ids import new_id
 from app.db import db, unit_of_work
-from app.domain.accounts import passwords, sign_in
-from app.domain.accounts import service as accounts
+from app.domain.accounts import passwords, service as accounts, sign_in
 from app.domain.accounts.models import Account, ApiKey, SignInAttempt
 from app.domain.audit.models import AuditEntry
 from app.domain.tenants import service as tenants

@@ -10,8 +10,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from app.core.usage import Ignored, SourceSettings, Unreadable, UsageEvent
 from app.pbx.freeswitch import parse_cdr

@@ -5,8 +5,7 @@ import json
 from datetime import UTC, date, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from app.web.kit.paging import decode_cursor, encode_cursor
 
