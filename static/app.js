@@ -80,8 +80,9 @@
     const was = row.querySelector("[data-was]");
     if (!was) return;
     const fields = all("[data-before]", row);
-    const now = (field) => (field.type === "checkbox" ? (field.checked ? "on" : "") : field.value.trim().replaceAll(",", ""));
-    fields.forEach((field) => field.classList.toggle("changed", now(field) !== field.dataset.before));
+    const bare = (text) => text.trim().replaceAll(",", "");
+    const now = (field) => (field.type === "checkbox" ? (field.checked ? "on" : "") : bare(field.value));
+    fields.forEach((field) => field.classList.toggle("changed", now(field) !== bare(field.dataset.before)));
     was.hidden = !fields.some((field) => field.classList.contains("changed"));
   };
 

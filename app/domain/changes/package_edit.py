@@ -58,7 +58,8 @@ def preview_edit(session: Session, package: Package, spec: PackageSpec, *, now: 
         .where(Subscription.package_id == package.id, Subscription.ended_at.is_(None))
     )
     old, new = ({limit.resource: limit.included for limit in each.limits} for each in (before, after))
-    changed = [code for code in sorted(old.keys() | new.keys()) if old.get(code) != new.get(code)]
+    codes = [resource.code for resource in catalog.list_resources(session)]
+    changed = [code for code in codes if old.get(code) != new.get(code)]
     gain = (after.price_micros - after.cost_micros) - (before.price_micros - before.cost_micros)
     return EditImpact(
         differences(before, after),

@@ -74,6 +74,21 @@ def count_by_reason(session: Session) -> dict[str, int]:
     return {reason: count for reason, count in rows}
 
 
+def count_alike(session: Session, entries: Sequence[Entry]) -> dict[int, int]:
+    """For each entry's id how many open ones have its reason and its tenant reference. One statement."""
+    keys = {(entry.report.reason, entry.report.tenant_ref) for entry in entries}
+    if not keys:
+        return {}
+    pair = tuple_(Quarantined.reason, Quarantined.tenant_ref)
+    rows = session.execute(
+        select(Quarantined.reason, Quarantined.tenant_ref, func.count())
+        .where(Quarantined.resolved_at.is_(None), pair.in_(list(keys)))
+        .group_by(Quarantined.reason, Quarantined.tenant_ref)
+    )
+    found = {(reason, ref): count for reason, ref, count in rows}
+    return {each.report.id: found.get((each.report.reason, each.report.tenant_ref), 1) for each in entries}
+
+
 def get_open(session: Session, entry_id: int) -> Entry:
     """One open entry. Raises NotFound, or Conflict (`already_resolved`) when someone was quicker."""
     row = session.execute(

@@ -21,7 +21,7 @@ class PackageForm(Form):
     """The terms. `base` is the number of the revision the editor was opened on."""
 
     base = HiddenField()
-    name = StringField(_("Name"), [InputRequired(_("Give the package a name."))])
+    name = StringField(_("Name"), [InputRequired(_("Give the package a name."))], description=_("As tenants read it."))
     code = StringField(
         _("Code"), [InputRequired(_("Give the package a code."))], description=_("What machines know it by; it stays.")
     )

@@ -20,10 +20,13 @@ class Change:
 
 
 def change_words(found: list[Difference], resources: Mapping[str, Resource], currency: str) -> list[Change]:
-    """A line for each difference; money in `currency`, limits in their resource's display unit."""
+    """A line for each difference; money in `currency`, limits in their resource's display unit and in the
+    order of `resources`, terms after them."""
+    place = {code: index for index, code in enumerate(resources)}
+    ordered = sorted(found, key=lambda each: place.get(each.resource, len(place)))
     return [
         _of_limit(each, resources[each.resource], currency) if each.resource else _of_terms(each, currency)
-        for each in found
+        for each in ordered
     ]
 
 

@@ -19,7 +19,7 @@ from app.web.guards import current_user
 from app.web.kit.i18n import gettext
 from app.web.kit.limits import limits_of
 from app.web.kit.refusals import add_refusal
-from app.web.kit.render import redirect_to, render, say
+from app.web.kit.render import redirect_to, render, say, wanted_block
 from app.web.provider import bp
 from app.web.provider.package_form import Editor
 from app.web.provider.package_words import change_words
@@ -130,7 +130,7 @@ def package_edit(code: str) -> Response:
     if request.method == "GET":
         return _edit_page(found, editor)
     if not editor.validate():
-        return _edit_page(found, editor, 422)
+        return _edit_page(found, editor, 200 if wanted_block() == "impact" else 422)  # half typed is no mistake
     try:
         if act == "preview":
             return _edit_page(found, editor)

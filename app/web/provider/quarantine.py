@@ -21,7 +21,7 @@ from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.render import redirect_to, render, say
 from app.web.provider import bp
-from app.web.provider.quarantine_words import Advice, advice_for, reason_words
+from app.web.provider.quarantine_words import Advice, advice_for, reason_words, short_reason
 
 MOST_AT_ONCE = 200  # replays of one request; each is a transaction of its own
 
@@ -38,6 +38,7 @@ class Item:
 
     entry: Entry
     advice: Advice
+    alike: int = 1  # open entries of its reason and tenant, itself included
 
 
 @bp.get("/quarantine")
@@ -46,14 +47,16 @@ def quarantine() -> Response:
     session, reason = db.session(), request.args.get("reason", "")[:64]
     after = decode_cursor(request.args.get("after"), int)
     page = kept.find_open(session, reason=reason, after=after[0] if after else None)
+    alike = kept.count_alike(session, page.entries)
     return render(
         "provider/quarantine.html",
         block="entries",
-        items=[Item(entry, advice_for(entry)) for entry in page.entries],
+        items=[Item(entry, advice_for(entry), alike[entry.report.id]) for entry in page.entries],
         older=page.older,
         counts=kept.count_by_reason(session),
         reason=reason,
         reason_words=reason_words,
+        short_reason=short_reason,
     )
 
 

@@ -34,6 +34,22 @@ def reason_words(reason: str) -> str:
     return words.get(reason, reason.replace("_", " "))
 
 
+def short_reason(reason: str) -> str:
+    """The reason code as a filter calls it."""
+    words = {
+        "unknown_tenant": gettext("Unknown tenant"),
+        "unknown_resource": gettext("Unknown resource"),
+        "no_subscription": gettext("No package at that time"),
+        "conflict": gettext("Same id, other content"),
+        "time_in_future": gettext("Dated in the future"),
+        "unreadable_time": gettext("Unreadable time"),
+        "unreadable_quantity": gettext("Unreadable quantity"),
+        "unreadable_body": gettext("Unreadable report"),
+        "unreadable_row": gettext("Unreadable row"),
+    }
+    return words.get(reason, reason.replace("_", " ").capitalize())
+
+
 def advice_for(entry: Entry) -> Advice:
     """What would make the report count."""
     report = entry.report
@@ -46,7 +62,9 @@ def advice_for(entry: Entry) -> Advice:
         text = gettext("Put the tenant on a package; what happened before its first day can only be discarded.")
         return Advice(text, url_for("provider.tenants", text=report.tenant_ref), gettext("Find the tenant"))
     if report.reason == "conflict":
-        text = gettext("The first report is counted. If this one is the right one, correct it at the source; else discard.")
+        text = gettext(
+            "The first report is counted. If this one is the right one, correct it at the source; else discard."
+        )
         return Advice(text, replayable=False)
     if report.reason == "time_in_future":
         return Advice(gettext("Set the clock of the source right. Once that time has come, replay."))
@@ -61,6 +79,7 @@ def _unknown_tenant(ref: str) -> Advice:
         return Advice(text)
     text = gettext("Create the tenant, or give an existing one “%(ref)s” as its PBX domain or account code.", ref=ref)
     given = {"domain": ref} if "." in ref else {"account_code": ref}
-    slug = "".join(letter if letter.isalnum() else "-" for letter in ref.split(".")[0].lower()).strip("-")
-    url = url_for("provider.tenant_new", name=ref.split(".")[0].capitalize(), slug=slug, **given)  # type: ignore[arg-type]
+    name, _, _ = ref.partition(".")
+    slug = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
+    url = url_for("provider.tenant_new", name=name.capitalize(), slug=slug, **given)  # type: ignore[arg-type]
     return Advice(text, url, gettext("Create the tenant"))

@@ -49,7 +49,9 @@ def resources() -> Response:
     """Every resource, and how many packages name it."""
     session = db.session()
     return render(
-        "provider/resources.html", resources=catalog.list_resources(session), named=browse.packages_per_resource(session)
+        "provider/resources.html",
+        resources=catalog.list_resources(session),
+        named=browse.packages_per_resource(session),
     )
 
 

@@ -3,7 +3,7 @@
 from flask import Response, request, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from wtforms import SelectMultipleField, StringField, TextAreaField
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import InputRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from app.core.clock import utc_now
@@ -12,6 +12,7 @@ from app.core.usage import SourceSettings
 from app.db import db, unit_of_work
 from app.domain.accounts import directory, service as accounts
 from app.domain.accounts.models import Source
+from app.domain.subscriptions.listing import TenantQuery, find_tenants
 from app.web.guards import current_user
 from app.web.kit.forms import Form, TimeZoneField
 from app.web.kit.i18n import gettext
@@ -34,6 +35,11 @@ class SourceForm(Form):
     )
     trunk_patterns = TextAreaField(_("Trunk channels (Asterisk)"), [Length(max=2000)])
     time_zone = TimeZoneField(_("Time zone of times without one"), default="UTC")
+
+    def validate_code(self, field: StringField) -> None:
+        """Keep the code out of the way of our own addresses."""
+        if field.data == "new":
+            raise ValidationError(gettext("This word is taken by the portal itself; use another one."))
 
     def settings(self) -> SourceSettings:
         """What was typed, as the parsers take it; one pattern a line."""
@@ -139,4 +145,6 @@ def source_key_revoke(code: str, prefix: str) -> Response:
 
 def _key_page(found: Source, key: str) -> Response:
     """The one page that shows the key; nothing keeps it, so it is no page to come back to."""
-    return render("provider/source_key.html", source=found, key=key, now=utc_now())
+    subscribed = find_tenants(db.session(), TenantQuery(state="subscribed"), most=1).entries
+    example = subscribed[0].tenant if subscribed else None
+    return render("provider/source_key.html", source=found, key=key, now=utc_now(), example=example)

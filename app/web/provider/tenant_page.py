@@ -65,11 +65,11 @@ def tenant_person_new(slug: str) -> Response:
         return render("provider/tenant_person.html", form=form, tenant=found)
     try:
         if form.validate():
-            words = {"actor": current_user.email, "now": utc_now()}
+            typed = [field.data or "" for field in (form.email, form.name, form.password)]
             with unit_of_work() as session:
                 found = tenants.by_slug(session, slug)
-                accounts.create_user(session, found, form.email.data, form.name.data, form.password.data, **words)
-            say(gettext("%(email)s can sign in now. Pass the password on.", email=form.email.data))
+                made = accounts.create_user(session, found, *typed, actor=current_user.email, now=utc_now())
+            say(gettext("%(email)s can sign in now. Pass the password on.", email=made.email))
             return redirect_to(url_for("provider.tenant", slug=slug))
     except DomainError as error:
         add_refusal(form, error, new="password")

@@ -28,7 +28,7 @@ def tenants() -> Response:
     given = {name: request.args[name][:MAX_TEXT].strip() for name in FILTERS if request.args.get(name)}
     query = TenantQuery(**{name: value.replace("\0", "") for name, value in given.items()})
     after, before = (decode_cursor(request.args.get(name), *cursor_shape(query.sort)) for name in ("after", "before"))
-    found = tenant_list.list_tenants(db.session(), query, now=utc_now(), after=after, before=before)  # type: ignore[arg-type]
+    found = tenant_list.list_tenants(db.session(), query, now=utc_now(), after=after, before=before)
     choices = [(package.code, package.name) for package in browse.list_packages(db.session())]
     return render("provider/tenants.html", block="tenant_rows", page=found, query=query, package_choices=choices)
 
