@@ -14,7 +14,7 @@ from app.web.provider.audit_words import in_words
 MOST_NEAR = 8
 
 
-@bp.get("/")
+@bp.get("", strict_slashes=False)
 def home() -> Response:
     """The state of the whole installation on one page; every number leads to what it counts."""
     session, now = db.session(), utc_now()
