@@ -1,6 +1,16 @@
-"""placeholder"""
+"""HTTP for machines, /api/v1. The contract is what `/api/v1/openapi.json` says, generated from this package."""
+
 from flask import Flask
+
+from app.api import cdr, health, openapi, packages, problems, tenants, usage
+from app.api.blueprint import bp
+
+__all__ = ["bp", "cdr", "health", "openapi", "packages", "problems", "tenants", "usage"]
 
 
 def init_app(app: Flask) -> None:
-    pass
+    """Register the routes; machines carry a key instead of a cookie, so there is no forged form to fear."""
+    problems.init_app(app)
+    app.extensions["csrf"].exempt(bp)
+    app.register_blueprint(bp)
+    health.init_app(app)

@@ -107,16 +107,21 @@ def _select(
     )
     since = local_midnight(query.first_day, zone) if query.first_day else query.since
     until = local_midnight(query.last_day + timedelta(days=1), zone) if query.last_day else query.until
-    conditions = (
-        (query.resource, record.resource_code == query.resource),
-        (query.direction, record.direction == query.direction),
-        (query.number, _has_number(query.number)),
-        (since, record.occurred_at >= since),
-        (until, record.occurred_at < until),
-        (query.period_on, record.period_on == query.period_on),
-        (after, tuple_(record.occurred_at, record.id) < after),
-    )
-    return statement.where(*(condition for wanted, condition in conditions if wanted))
+    if query.resource:
+        statement = statement.where(record.resource_code == query.resource)
+    if query.direction:
+        statement = statement.where(record.direction == query.direction)
+    if query.number:
+        statement = statement.where(_has_number(query.number))
+    if since:
+        statement = statement.where(record.occurred_at >= since)
+    if until:
+        statement = statement.where(record.occurred_at < until)
+    if query.period_on:
+        statement = statement.where(record.period_on == query.period_on)
+    if after:
+        statement = statement.where(tuple_(record.occurred_at, record.id) < after)
+    return statement
 
 
 def _has_number(text: str) -> Any:

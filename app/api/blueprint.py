@@ -1,0 +1,122 @@
+"""The blueprint of every machine route, and what each request must bring."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Blueprint, Response, g, request
+
+from app.api.problems import Problem
+from app.core.clock import utc_now
+from app.db import db
+from app.domain.accounts import service as accounts
+from app.domain.accounts.models import ApiKey
+
+bp = Blueprint("api", __name__, url_prefix="/api/v1")
+View = Callable[..., Response]
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the description says of one route."""
+
+    method: str
+    path: str
+    summary: str
+    scope: str
+    takes: tuple[type, ...]
+    gives: type
+    endpoint: str
+    content_type: str
+    also: tuple[int, ...]
+    query: tuple[str, ...]
+
+
+operations: list[Operation] = []
+
+
+def operation(
+    method: str,
+    path: str,
+    summary: str,
+    *,
+    scope: str,
+    gives: type,
+    takes: tuple[type, ...] = (),
+    content_type: str = "application/json",
+    also: tuple[int, ...] = (),
+    query: tuple[str, ...] = (),
+) -> Callable[[View], View]:
+    """Open a route to keys with `scope`, and describe it: the only way to add one, so none is undescribed.
+
+    `takes` are the types a body may have, `gives` that of the answer; `also` the further status codes it may answer with.
+    """
+
+    def register(view: View) -> View:
+        @wraps(view)
+        def guarded(**arguments: Any) -> Response:
+            g.key = _require_key(scope)
+            return view(**arguments)
+
+        operations.append(
+            Operation(method, path, summary, scope, takes, gives, view.__name__, content_type, also, query)
+        )
+        bp.add_url_rule(path, view.__name__, guarded, methods=[method])
+        return view
+
+    return register
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(_encode(body), status, mimetype="application/json")
+
+
+def body_as(kind: type[T]) -> T:
+    """The request's body as `kind`. Raises Problem 400 for what is no JSON, 415 and 422 with pointers."""
+    raw = raw_body()
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        detail, pointer = _with_pointer(str(error))
+        raise Problem(422, "invalid_body", detail, errors=[{"pointer": pointer, "detail": detail}]) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(400, "unreadable_json", f"The body is not JSON: {error}") from None
+
+
+def raw_body() -> bytes:
+    """The request's bytes, read before anything touches the form (that would empty a JSON body sent as one)."""
+    if request.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
+        raise Problem(415, "compressed_body", "Send the body without compression.")
+    return request.get_data(cache=True)
+
+
+def _with_pointer(message: str) -> tuple[str, str]:
+    """msgspec says "… - at `$.limits[0].included`": its words, and the place as a JSON pointer."""
+    detail, _, place = message.partition(" - at `$")
+    pointer = place.rstrip("`").replace("[...]", "").replace("[", "/").replace("]", "").replace(".", "/")
+    return detail, pointer
+
+
+def _require_key(scope: str) -> ApiKey:
+    """The request's key. Raises Problem 401 without a valid one, 403 without the scope."""
+    key = _presented_key()
+    if key is None:
+        raise Problem(401, "unauthorized", "Send a valid API key as Bearer token, or with HTTP Basic.")
+    if scope not in key.scopes and not (scope == "read" and "provision" in key.scopes):
+        raise Problem(403, "missing_scope", f"This key does not have the scope “{scope}”.")
+    return key
+
+
+def _presented_key() -> ApiKey | None:
+    given = request.authorization
+    session, now = db.session(), utc_now()
+    if given is not None and given.type == "bearer" and given.token:
+        return accounts.verify_key(session, given.token, now)
+    if given is not None and given.type == "basic":
+        return accounts.verify_basic(session, given.username or "", given.password or "", now)
+    return None

@@ -1,0 +1,136 @@
+"""Packages over the API: one PUT creates or publishes."""
+
+from typing import Literal
+
+import msgspec
+from flask import Response, g
+
+from app.api.blueprint import answer, body_as, operation
+from app.api.problems import Problem
+from app.core.clock import utc_now
+from app.core.errors import NotFound
+from app.core.money import format_micros, parse_micros
+from app.db import db, run_in_transaction
+from app.domain.catalog import service as catalog
+from app.domain.catalog.models import Package
+from app.domain.catalog.service import LimitSpec, PackageSpec
+
+
+class Limit(msgspec.Struct, forbid_unknown_fields=True):
+    """`included` in base units (null: unlimited, 0: none); `overage_price` per display unit, when charged."""
+
+    resource: str
+    included: int | None
+    at_limit: Literal["block", "charge", "notify"] = "block"
+    overage_price: str = "0"
+
+
+class PackageBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A package's content. Money as decimal strings."""
+
+    name: str
+    currency: str = "EUR"
+    interval: Literal["month", "year"] = "month"
+    price: str = "0"
+    cost: str = "0"
+    setup_fee: str = "0"
+    public: bool = True
+    limits: list[Limit] = []
+
+
+class PackageAnswer(msgspec.Struct):
+    """A package as it stands: its current revision."""
+
+    code: str
+    status: str
+    revision: int
+    name: str
+    currency: str
+    interval: str
+    price: str
+    cost: str
+    setup_fee: str
+    public: bool
+    limits: list[Limit]
+
+
+@operation(
+    "PUT",
+    "/packages/<code>",
+    "Create a package, or publish a new revision when anything differs",
+    scope="provision",
+    takes=(PackageBody,),
+    gives=PackageAnswer,
+    also=(201, 400, 409, 415, 422),
+)
+def put_package(code: str) -> Response:
+    """Every tenant on it has the new limits once this answers; the same body again changes nothing."""
+    spec = _spec(body_as(PackageBody))
+    actor, now = f"source {g.key.source.code}", utc_now()
+
+    def act(session: db.Session) -> tuple[PackageAnswer, int]:  # type: ignore[name-defined]
+        try:
+            package = catalog.by_code(session, code)
+        except NotFound:
+            package = catalog.create(session, code, spec, actor=actor, now=now, status="published")
+            return _shown(package), 201
+        catalog.publish(session, package, spec, actor=actor, now=now)
+        return _shown(package), 200
+
+    body, status = run_in_transaction(act)
+    return answer(body, status)
+
+
+@operation("GET", "/packages/<code>", "A package as it stands", scope="read", gives=PackageAnswer, also=(404,))
+def get_package(code: str) -> Response:
+    """Its current revision."""
+    return answer(_shown(catalog.by_code(db.session(), code)))
+
+
+def _spec(body: PackageBody) -> PackageSpec:
+    return PackageSpec(
+        name=body.name,
+        currency=body.currency,
+        interval=body.interval,
+        price_micros=_micros(body.price, "/price"),
+        cost_micros=_micros(body.cost, "/cost"),
+        setup_fee_micros=_micros(body.setup_fee, "/setup_fee"),
+        public=body.public,
+        limits=tuple(
+            LimitSpec(
+                limit.resource,
+                limit.included,
+                limit.at_limit,
+                _micros(limit.overage_price, f"/limits/{index}/overage_price"),
+            )
+            for index, limit in enumerate(body.limits)
+        ),
+    )
+
+
+def _micros(text: str, pointer: str) -> int:
+    try:
+        return parse_micros(text)
+    except ValueError as error:
+        detail = f"{error}: “{text}”"
+        raise Problem(422, "invalid_amount", detail, errors=[{"pointer": pointer, "detail": detail}]) from None
+
+
+def _shown(package: Package) -> PackageAnswer:
+    revision = package.revision
+    return PackageAnswer(
+        code=package.code,
+        status=package.status,
+        revision=revision.number,
+        name=revision.name,
+        currency=revision.currency,
+        interval=revision.interval,
+        price=format_micros(revision.price_micros),
+        cost=format_micros(revision.cost_micros),
+        setup_fee=format_micros(revision.setup_fee_micros),
+        public=revision.public,
+        limits=[
+            Limit(limit.resource, limit.included, limit.at_limit, format_micros(limit.overage_price_micros))  # type: ignore[arg-type]
+            for limit in catalog.spec_of(revision).limits
+        ],
+    )

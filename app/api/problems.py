@@ -1,0 +1,75 @@
+"""RFC 9457 problem details: what a machine reads when something is refused."""
+
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, current_app
+from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
+
+from app.core.errors import DomainError
+from app.db import LostRace
+
+RETRY_SECONDS = 5
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 400: "bad_request"}
+
+
+class Problem(Exception):
+    """An answer in place of the result; `more` joins the problem's members."""
+
+    def __init__(self, status: int, code: str, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.more = status, code, detail, more
+
+
+def init_app(app: Flask) -> None:
+    """Answer every exception on the paths of machines; the pages' handlers hand them over."""
+    app.extensions["api_errors"] = respond
+    app.register_error_handler(Problem, respond)
+
+
+def respond(error: Exception) -> Response:
+    """The problem that `error` is."""
+    match error:
+        case Problem():
+            return _answer(error.status, error.code, error.detail, error.more)
+        case DomainError():
+            return _refused(error)
+        case LostRace() | IntegrityError():
+            return _answer(409, "changed_meanwhile", "Someone else was quicker; look again and retry.", {})
+        case OperationalError() | PoolTimeout():
+            current_app.logger.error("database not reachable: %s", error)
+            return _answer(503, "database_unavailable", "The database does not answer; nothing was stored.", {})
+        case HTTPException():
+            status = error.code or 500
+            answer = _answer(status, _CODES.get(status, "http_error"), error.description or "", {})
+            answer.headers.extend({k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")})
+            return answer
+    return _answer(500, "internal_error", "It is our fault, and it is logged.", {})
+
+
+def _refused(error: DomainError) -> Response:
+    more: dict[str, Any] = {}
+    if errors := error.details.get("errors"):
+        more["errors"] = errors
+    elif field := error.details.get("field"):
+        more["errors"] = [{"pointer": f"/{field}", "detail": error.message}]
+    return _answer(error.status, error.code, error.message, more)
+
+
+def _answer(status: int, code: str, detail: str, more: dict[str, Any]) -> Response:
+    body = {
+        "type": "about:blank",
+        "title": HTTP_STATUS_CODES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **more,
+    }
+    answer = Response(msgspec.json.encode(body), status, content_type="application/problem+json")
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer, Basic realm="Ringplan"'
+    if status == 503:
+        answer.headers["Retry-After"] = str(RETRY_SECONDS)
+    return answer

@@ -1,0 +1,314 @@
+"""Tenants over the API: profile, subscription, meters, usage."""
+
+from datetime import datetime
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from flask import Response, g, request
+from sqlalchemy.orm import Session
+
+from app.api.blueprint import answer, body_as, operation
+from app.api.problems import Problem
+from app.core.clock import utc_now
+from app.core.cursor import decode_cursor, encode_cursor
+from app.core.errors import NotFound
+from app.core.money import format_micros
+from app.core.periods import Period
+from app.db import db, run_in_transaction
+from app.domain.catalog import service as catalog
+from app.domain.metering import history, meters
+from app.domain.metering.history import UsageQuery, UsageRow
+from app.domain.metering.meters import MeterView
+from app.domain.subscriptions import service as subscriptions
+from app.domain.subscriptions.models import Subscription
+from app.domain.tenants import service as tenants
+from app.domain.tenants.models import Tenant
+from app.domain.tenants.service import TenantProfile
+
+
+class TenantBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A tenant's profile; what is left out of a change stays as it is."""
+
+    name: str
+    domain: str | msgspec.UnsetType = msgspec.UNSET
+    account_code: str | msgspec.UnsetType = msgspec.UNSET
+    timezone: str | msgspec.UnsetType = msgspec.UNSET
+    currency: str | msgspec.UnsetType = msgspec.UNSET
+    country: str | msgspec.UnsetType = msgspec.UNSET
+    contact_name: str | msgspec.UnsetType = msgspec.UNSET
+    contact_email: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class TenantAnswer(msgspec.Struct):
+    """A tenant as it stands."""
+
+    slug: str
+    name: str
+    domain: str
+    account_code: str
+    timezone: str
+    currency: str
+    country: str
+    contact_name: str
+    contact_email: str
+    status: str
+
+
+class SubscriptionBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Which package, and when. `started_at` (RFC 3339 with an offset) while the tenant has none yet."""
+
+    package: str
+    when: Literal["now", "period_end"] = "now"
+    started_at: datetime | None = None
+
+
+class PeriodAnswer(msgspec.Struct):
+    """Half-open, in the tenant's time zone."""
+
+    start: str
+    end: str
+
+
+class SubscriptionAnswer(msgspec.Struct):
+    """Which package the tenant is on."""
+
+    tenant: str
+    package: str
+    revision: int
+    started_at: str
+    period: PeriodAnswer
+
+
+class MeterAnswer(msgspec.Struct):
+    """One resource in the running period, in base units; null is unlimited."""
+
+    resource: str
+    kind: str
+    included: int | None
+    carried_in: int
+    used: int
+    on_hold: int
+    remaining: int | None
+    overage: int
+    at_limit: str
+    state: str
+
+
+class MetersAnswer(msgspec.Struct):
+    """What is left; package and period are null without a subscription."""
+
+    tenant: str
+    package: str | None
+    period: PeriodAnswer | None
+    meters: list[MeterAnswer]
+
+
+class RecordAnswer(msgspec.Struct):
+    """A usage record with its split. Quantities in base units."""
+
+    id: str
+    source: str
+    resource: str
+    occurred_at: str
+    received_at: str
+    measured: int
+    quantity: int
+    from_allowance: int
+    from_carried: int
+    beyond: int
+    beyond_as: str | None
+    beyond_price: str | None
+    currency: str
+    late: bool
+    direction: str
+    caller: str
+    callee: str
+    call_id: str
+    attributes: dict[str, Any]
+
+
+class UsageListAnswer(msgspec.Struct):
+    """Records newest first; `next` is the cursor of the following page, null at the end."""
+
+    data: list[RecordAnswer]
+    next: str | None
+
+
+@operation(
+    "PUT", "/tenants/<slug>", "Create or change a tenant", scope="provision", takes=(TenantBody,), gives=TenantAnswer,
+    also=(201, 400, 409, 415, 422),
+)  # fmt: skip
+def put_tenant(slug: str) -> Response:
+    """The same body again changes nothing."""
+    body = body_as(TenantBody)
+    given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not msgspec.UNSET}
+    actor, now = f"source {g.key.source.code}", utc_now()
+
+    def act(session: Session) -> tuple[TenantAnswer, int]:
+        try:
+            tenant = tenants.by_slug(session, slug)
+        except NotFound:
+            return _tenant(tenants.create(session, TenantProfile(slug=slug, **given), actor=actor, now=now)), 201
+        before = {name: getattr(tenants.profile_of(tenant), name) for name in TenantProfile.__slots__}
+        profile = TenantProfile(**{**before, **given})
+        return _tenant(subscriptions.change_profile(session, tenant, profile, actor=actor, now=now)), 200
+
+    shown, status = run_in_transaction(act)
+    return answer(shown, status)
+
+
+@operation("GET", "/tenants/<ref>", "A tenant as it stands", scope="read", gives=TenantAnswer, also=(404,))
+def get_tenant(ref: str) -> Response:
+    """By slug, PBX domain or account code."""
+    return answer(_tenant(tenants.by_name(db.session(), ref)))
+
+
+@operation(
+    "PUT", "/tenants/<ref>/subscription", "Put a tenant on a package, or move it there at once", scope="provision",
+    takes=(SubscriptionBody,), gives=SubscriptionAnswer, also=(400, 404, 409, 415, 422),
+)  # fmt: skip
+def put_subscription(ref: str) -> Response:
+    """Usage of the running period stays and counts against the new limits."""
+    body = body_as(SubscriptionBody)
+    if body.when == "period_end":
+        raise _invalid("not_supported", "A change at the end of the period is not possible yet.", "/when")
+    if body.started_at is not None and body.started_at.tzinfo is None:
+        raise _invalid("time_without_offset", "Give started_at with an offset.", "/started_at")
+    actor, now = f"source {g.key.source.code}", utc_now()
+
+    def act(session: Session) -> SubscriptionAnswer:
+        tenant, package = tenants.by_name(session, ref), catalog.by_code(session, body.package)
+        done = subscriptions.subscribe(session, tenant, package, actor=actor, now=now, started_at=body.started_at)
+        return _subscription(done, now)
+
+    return answer(run_in_transaction(act))
+
+
+@operation(
+    "GET", "/tenants/<ref>/subscription", "Which package a tenant is on", scope="read", gives=SubscriptionAnswer,
+    also=(404,),
+)  # fmt: skip
+def get_subscription(ref: str) -> Response:
+    """404 `no_subscription` where there is none."""
+    tenant = tenants.by_name(db.session(), ref)
+    return answer(_subscription(subscriptions.require_live(db.session(), tenant), utc_now()))
+
+
+@operation("GET", "/tenants/<ref>/meters", "What is left", scope="read", gives=MetersAnswer, also=(404,))
+def get_meters(ref: str) -> Response:
+    """The running period's meters against the limits in force now."""
+    tenant = tenants.by_name(db.session(), ref)
+    found = meters.current(db.session(), tenant, now=utc_now())
+    return answer(
+        MetersAnswer(
+            tenant=tenant.slug,
+            package=found.package.code if found.package else None,
+            period=_period(found.period, tenant) if found.period else None,
+            meters=[_meter(view) for view in found.meters],
+        )
+    )
+
+
+@operation(
+    "GET", "/tenants/<ref>/usage", "Usage records, newest first", scope="read", gives=UsageListAnswer,
+    also=(404, 422), query=("resource", "since", "until", "cursor"),
+)  # fmt: skip
+def list_usage(ref: str) -> Response:
+    """A hundred a page, by cursor."""
+    tenant = tenants.by_name(db.session(), ref)
+    query = UsageQuery(resource=request.args.get("resource", ""), since=_moment("since"), until=_moment("until"))
+    after = _cursor(request.args.get("cursor", ""))
+    page = history.find_usage(db.session(), tenant.id, query, zone=ZoneInfo(tenant.timezone), after=after, most=100)
+    return answer(
+        UsageListAnswer(
+            data=[_record(row, tenant) for row in page.rows], next=encode_cursor(page.older) if page.older else None
+        )
+    )
+
+
+def _cursor(word: str) -> history.Cursor | None:
+    if not word:
+        return None
+    found = decode_cursor(word, datetime, int)
+    if found is None:
+        raise _invalid("invalid_cursor", "This cursor was not made here.", "/cursor")
+    return found[0], found[1]
+
+
+def _moment(name: str) -> datetime | None:
+    text = request.args.get(name, "")
+    if not text:
+        return None
+    try:
+        moment = msgspec.convert(text.replace(" ", "+"), datetime)  # an unescaped + arrives as a space
+    except msgspec.ValidationError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise _invalid("invalid_time", f"{name} is an RFC 3339 time with an offset.", f"/{name}")
+    return moment
+
+
+def _invalid(code: str, detail: str, pointer: str) -> Problem:
+    return Problem(422, code, detail, errors=[{"pointer": pointer, "detail": detail}])
+
+
+def _tenant(tenant: Tenant) -> TenantAnswer:
+    profile = tenants.profile_of(tenant)
+    return TenantAnswer(**{name: getattr(profile, name) for name in TenantProfile.__slots__}, status=tenant.status)
+
+
+def _subscription(subscription: Subscription, now: datetime) -> SubscriptionAnswer:
+    tenant = subscription.tenant
+    return SubscriptionAnswer(
+        tenant=tenant.slug,
+        package=subscription.package.code,
+        revision=subscription.package.revision.number,
+        started_at=subscription.started_at.astimezone(ZoneInfo(tenant.timezone)).isoformat(),
+        period=_period(subscriptions.period_of(subscription, now), tenant),
+    )
+
+
+def _period(period: Period, tenant: Tenant) -> PeriodAnswer:
+    zone = ZoneInfo(tenant.timezone)
+    return PeriodAnswer(period.start.astimezone(zone).isoformat(), period.end.astimezone(zone).isoformat())
+
+
+def _meter(view: MeterView) -> MeterAnswer:
+    return MeterAnswer(
+        resource=view.resource_code,
+        kind=view.kind,
+        included=view.included,
+        carried_in=view.carried_in,
+        used=view.used,
+        on_hold=view.on_hold,
+        remaining=view.remaining,
+        overage=view.overage,
+        at_limit=view.at_limit,
+        state=view.state,
+    )
+
+
+def _record(row: UsageRow, tenant: Tenant) -> RecordAnswer:
+    record, zone = row.record, ZoneInfo(tenant.timezone)
+    return RecordAnswer(
+        id=record.external_id,
+        source=row.source_code,
+        resource=record.resource_code,
+        occurred_at=record.occurred_at.astimezone(zone).isoformat(),
+        received_at=record.received_at.astimezone(zone).isoformat(),
+        measured=record.measured,
+        quantity=record.quantity,
+        from_allowance=record.from_allowance,
+        from_carried=record.from_carried,
+        beyond=record.beyond,
+        beyond_as=record.beyond_as or None,
+        beyond_price=format_micros(record.beyond_price_micros) if record.beyond_as == "charge" else None,
+        currency=tenant.currency,
+        late=record.late,
+        direction=record.direction,
+        caller=record.caller,
+        callee=record.callee,
+        call_id=record.call_id,
+        attributes=record.attributes,
+    )

@@ -1,0 +1,83 @@
+"""Usage as events: one, a batch, or CloudEvents."""
+
+from typing import Any
+
+import msgspec
+from flask import Response, g, request
+
+from app.api.blueprint import answer, operation, raw_body
+from app.core.clock import utc_now
+from app.db import db, run_in_transaction
+from app.domain.metering.ingest import Report, ingest
+from app.pbx import generic
+from app.pbx.text import storable
+
+
+class Event(msgspec.Struct):
+    """One act that consumed something; `quantity` in the resource's base unit, `occurred_at` with an offset."""
+
+    id: str
+    tenant: str
+    resource: str
+    quantity: int
+    occurred_at: str
+    attributes: dict[str, Any] = {}
+
+
+class Batch(msgspec.Struct):
+    """Up to 10,000 events, stored in one transaction."""
+
+    events: list[Event]
+
+
+class EventResult(msgspec.Struct, omit_defaults=True):
+    """What became of one event: recorded, duplicate, conflict or quarantined (with a code)."""
+
+    id: str
+    status: str
+    code: str = ""
+
+
+class UsageAnswer(msgspec.Struct):
+    """Counts, and the results in the order sent. Accepted = recorded + quarantined."""
+
+    accepted: int
+    duplicates: int
+    conflicts: int
+    quarantined: int
+    results: list[EventResult]
+
+
+@operation(
+    "POST",
+    "/usage",
+    "Report usage; 200 means it is committed",
+    scope="usage",
+    takes=(Event, Batch),
+    gives=UsageAnswer,
+    also=(400, 413, 415, 422),
+)
+def report_usage() -> Response:
+    """Count a body of events, each once."""
+    raw, content_type = raw_body(), request.content_type or ""
+    source_id = g.key.source_id
+    db.session.rollback()  # ends the key's read; the transaction below begins anew
+    decoded = generic.decode_events(raw, content_type)
+    reports = [
+        Report(event.outcome, storable(event.raw.decode(errors="replace")), "event", content_type) for event in decoded
+    ]
+    now = utc_now()
+    results = run_in_transaction(lambda session: ingest(session, source_id, reports, now=now))
+    found = [result.status for result in results]
+    return answer(
+        UsageAnswer(
+            accepted=found.count("recorded") + found.count("quarantined"),
+            duplicates=found.count("duplicate"),
+            conflicts=found.count("conflict"),
+            quarantined=found.count("quarantined"),
+            results=[
+                EventResult(event.result_id, result.status, result.code if result.status != "duplicate" else "")
+                for event, result in zip(decoded, results, strict=True)
+            ],
+        )
+    )
