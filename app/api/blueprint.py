@@ -53,7 +53,7 @@ def operation(
 ) -> Callable[[View], View]:
     """Open a route to keys with `scope`, and describe it: the only way to add one, so none is undescribed.
 
-    `takes` are the types a body may have, `gives` that of the answer; `also` the further status codes it may answer with.
+    `takes` are the types a body may have, `gives` that of the answer; `also` the further status codes.
     """
 
     def register(view: View) -> View:
