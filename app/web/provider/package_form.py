@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import request
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
-from wtforms import BooleanField, HiddenField, SelectField, StringField
+from wtforms import BooleanField, HiddenField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, ValidationError
 
 from app.domain.catalog.models import Resource
@@ -28,7 +28,9 @@ class PackageForm(Form):
     price = MoneyField(_("Price"))
     cost = MoneyField(_("Your cost"))
     setup_fee = MoneyField(_("Setup fee"))
-    interval = SelectField(_("Billed"), choices=[("month", _("every month")), ("year", _("every year"))])
+    interval = SelectField(
+        _("Billed"), choices=[SelectChoice("month", _("every month")), SelectChoice("year", _("every year"))]
+    )
     currency = CurrencyField(_("Currency"))
     public = BooleanField(_("Tenants may choose it themselves"))
 
@@ -45,7 +47,11 @@ class LimitForm(Form):
     no_limit = BooleanField(_("no limit"))
     at_limit = SelectField(
         _("At the limit"),
-        choices=[("block", _("stop")), ("charge", _("charge")), ("notify", _("continue, tell both"))],
+        choices=[
+            SelectChoice("block", _("stop")),
+            SelectChoice("charge", _("charge")),
+            SelectChoice("notify", _("continue, tell both")),
+        ],
         default="block",
         validate_choice=True,
     )
@@ -97,7 +103,7 @@ class Editor:
         limits = {limit.resource: limit for limit in spec.limits}
         self.rows = [_row(resource, limits.get(resource.code), currency) for resource in resources]
         self.currency = currency
-        self._common = common
+        self._common = common or {resource.code for resource in resources}
 
     @property
     def listed(self) -> list[LimitRow]:

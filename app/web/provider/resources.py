@@ -2,7 +2,7 @@
 
 from flask import Response, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
-from wtforms import IntegerField, SelectField, StringField
+from wtforms import IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from app.core.clock import utc_now
@@ -31,9 +31,9 @@ class ResourceForm(Form):
     kind = SelectField(
         _("How it is used"),
         choices=[
-            ("metered", _("metered: counted up in a billing period")),
-            ("allocated", _("allocated: held until released")),
-            ("concurrent", _("concurrent: in use at this instant")),
+            SelectChoice("metered", _("metered: counted up in a billing period")),
+            SelectChoice("allocated", _("allocated: held until released")),
+            SelectChoice("concurrent", _("concurrent: in use at this instant")),
         ],
     )
     base_unit = StringField(_("Base unit"), UNIT)

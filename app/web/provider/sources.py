@@ -2,7 +2,7 @@
 
 from flask import Response, request, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
-from wtforms import SelectMultipleField, StringField, TextAreaField
+from wtforms import SelectChoice, SelectMultipleField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
@@ -28,7 +28,11 @@ class SourceForm(Form):
     code = StringField(_("Code"), [InputRequired(_("Give the source a code."))])
     metered_directions = SelectMultipleField(
         _("Calls that use up the allowance"),
-        choices=[("outbound", _("outbound")), ("inbound", _("inbound")), ("internal", _("internal"))],
+        choices=[
+            SelectChoice("outbound", _("outbound")),
+            SelectChoice("inbound", _("inbound")),
+            SelectChoice("internal", _("internal")),
+        ],
         default=["outbound"],
         option_widget=CheckboxInput(),
         widget=ListWidget(prefix_label=False),

@@ -1,0 +1,277 @@
+"""Packages as staff see and edit them."""
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from app.core.ids import new_ids
+from app.db import unit_of_work
+from app.domain.catalog import service as catalog
+from app.domain.catalog.models import PackageRevision
+from app.domain.catalog.service import LimitSpec
+from app.domain.subscriptions.models import Subscription
+from app.domain.tenants.models import Tenant
+from tests.factories import ACTOR
+
+EDIT = "/provider/packages/gold/edit"
+
+
+@pytest.fixture
+def staff(make, login):
+    return login(make.staff())
+
+
+def form(**changes):
+    """What the editor of `gold` sends."""
+    fields = {
+        "base": "1",
+        "name": "Gold",
+        "price": "49.00",
+        "cost": "20.00",
+        "setup_fee": "0.00",
+        "public": "y",
+        "limit-voice_minutes-included": "1000",
+        "limit-voice_minutes-at_limit": "charge",
+        "limit-voice_minutes-price": "0.02",
+        "act": "save",
+    }
+    return {name.replace("__", "-"): value for name, value in {**fields, **changes}.items() if value is not None}
+
+
+def gold(make, **spec):
+    terms = {"price_micros": 49_000_000, "cost_micros": 20_000_000}
+    limits = [LimitSpec("voice_minutes", 60_000, "charge", 20_000)]
+    return make.package("gold", limits, name="Gold", **{**terms, **spec})
+
+
+def many_tenants(package, number):
+    """Tenants on a package by the row: through the services a thousand take a minute."""
+    ids, now = new_ids(2 * number), package.created_at
+    with unit_of_work() as act:
+        names = [(ids[2 * each], ids[2 * each + 1], f"tenant-{each}") for each in range(number)]
+        fixed = {"timezone": "UTC", "currency": "EUR", "created_at": now}
+        act.execute(insert(Tenant), [{"id": tenant, "slug": name, "name": name, **fixed} for tenant, _, name in names])
+        fixed = {"package_id": package.id, "anchor_on": now.date(), "started_at": now, "open_from": now.date()}
+        act.execute(insert(Subscription), [{"tenant_id": tenant, "id": each, **fixed} for tenant, each, _ in names])
+
+
+def in_force(session):
+    return catalog.spec_of(catalog.by_code(session, "gold").revision)
+
+
+def test_the_list_says_price_margin_tenants_and_limits(make, staff):
+    make.subscribe(make.tenant(), gold(make))
+    page = staff.get("/provider/packages").get_data(as_text=True)
+    assert "€49.00" in page and "€29.00" in page and "59 %" in page
+    assert "1,000 minutes" in page
+    assert "/provider/tenants?package=gold" in page
+
+
+def test_a_status_in_the_address_narrows_the_list(make, staff):
+    gold(make)
+    make.package("silver", status="draft", name="Silver")
+    page = staff.get("/provider/packages?status=draft").get_data(as_text=True)
+    assert "Silver" in page and "Gold" not in page
+
+
+def test_two_packages_are_compared_side_by_side(make, staff):
+    gold(make)
+    make.package("silver", {"voice_minutes": 30_000, "fax_pages": None}, name="Silver")
+    page = staff.get("/provider/packages?compare=gold,silver").get_data(as_text=True)
+    assert "1,000 minutes, then €0.02 a minute" in page and "500 minutes, stops at the limit" in page
+    assert page == staff.get("/provider/packages?compare=gold&compare=silver").get_data(as_text=True)
+
+
+def test_a_new_package_is_on_sale_as_stated(make, staff, session):
+    gold(make)
+    fields = form(code="platinum", name="Platinum", base="0", currency="CHF", interval="year", act="publish")
+    fields |= {"limit-fax_pages-no_limit": "y", "limit-extensions-included": "0"}
+    answer = staff.submit("/provider/packages/new", fields)
+    assert (answer.status_code, answer.location) == (303, "/provider/packages/platinum")
+    made = catalog.by_code(session, "platinum")
+    spec = catalog.spec_of(made.revision)
+    assert (made.status, spec.currency, spec.interval, spec.price_micros) == ("published", "CHF", "year", 49_000_000)
+    assert {limit.resource: limit.included for limit in spec.limits} == {
+        "voice_minutes": 60_000,
+        "fax_pages": None,
+        "extensions": 0,
+    }
+
+
+def test_a_duplicate_begins_with_the_same_content(make, staff):
+    gold(make)
+    page = staff.get("/provider/packages/gold/duplicate").get_data(as_text=True)
+    assert 'value="Copy of Gold"' in page and 'value="0.02"' in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"limit-voice_minutes-included": "many"}, "Enter a number such as 1000."),
+        ({"limit-voice_minutes-price": ""}, "Say what each one costs beyond the limit."),
+        ({"price": "12,5"}, "Enter an amount such as 49.00"),
+        ({"name": ""}, "Give the package a name."),
+    ],
+)
+@pytest.mark.databases("sqlite")
+def test_what_cannot_be_read_comes_back_with_its_input(make, staff, session, changes, words):
+    gold(make)
+    answer = staff.submit(EDIT, {**form(cost="7.77"), **changes})
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 422
+    assert "<title>Error:" in page and page.count(words) == 2  # in the summary and beside the field
+    assert 'value="7.77"' in page
+    assert in_force(session).cost_micros == 20_000_000
+
+
+def test_a_taken_code_is_said_at_the_code(make, staff):
+    gold(make)
+    answer = staff.submit("/provider/packages/new", form(code="gold", currency="EUR", interval="month"))
+    assert answer.status_code == 422
+    assert 'id="code-error"' in answer.get_data(as_text=True)
+
+
+def test_publishing_changes_the_package_and_says_what_changed(make, staff, session):
+    gold(make)
+    answer = staff.submit(EDIT, {**form(price="52"), "limit-voice_minutes-included": "1,200"})
+    assert (answer.status_code, answer.location) == (303, "/provider/packages/gold")
+    assert in_force(session).limits == (LimitSpec("voice_minutes", 72_000, "charge", 20_000),)
+    page = staff.get(answer.location).get_data(as_text=True)
+    assert "Revision 2 is published." in page
+    assert 'Voice minutes <span class="muted">1,000 →</span> 1,200' in page
+    assert 'Price <span class="muted">€49.00 →</span> €52.00' in page
+
+
+def test_the_same_content_again_makes_no_revision(make, staff, session):
+    gold(make)
+    staff.submit(EDIT, form())
+    assert session.scalar(select(func.count()).select_from(PackageRevision)) == 1
+
+
+def test_an_edit_on_top_of_somebody_elses_is_refused(make, staff, session):
+    gold(make)
+    staff.submit(EDIT, form(price="50"))
+    answer = staff.submit(EDIT, form(price="60"))
+    assert answer.status_code == 409
+    assert "Someone published revision 2" in answer.get_data(as_text=True)
+    assert in_force(session).price_micros == 50_000_000
+
+
+def test_a_draft_saved_stays_a_draft_until_it_is_published(make, staff, session):
+    make.package("gold", status="draft", name="Gold")
+    staff.submit(EDIT, form(currency="EUR", interval="month"))
+    assert catalog.by_code(session, "gold").status == "draft"
+    staff.submit(EDIT, form(base="2", price="60", currency="EUR", interval="month", act="publish"))
+    session.expire_all()
+    assert catalog.by_code(session, "gold").status == "published"
+
+
+def test_typing_shows_what_publishing_would_do(make, staff, now):
+    package, source = gold(make), make.source()
+    for name, used in (("Acme", 700 * 60), ("Globex", 1_100 * 60), ("Initech", 60)):
+        tenant = make.tenant(name)
+        make.subscribe(tenant, package)
+        make.usage(tenant, used, source=source)
+    answer = staff.submit(
+        EDIT,
+        {**form(price="50", act=None), "limit-voice_minutes-included": "600"},
+        headers={"HX-Request": "true", "HX-Target": "div#impact"},
+    )
+    fragment = answer.get_data(as_text=True)
+    assert answer.status_code == 200 and fragment.lstrip().startswith('<div id="impact"')
+    assert "Get 400 fewer minutes" in fragment
+    assert "Have used more than 600 minutes" in fragment and "Acme" in fragment
+    assert "Globex" not in fragment  # was over before
+    assert "+ €3.00" in fragment  # one more for each of three tenants
+
+
+def test_typing_half_a_number_is_no_mistake_yet(make, staff):
+    gold(make)
+    answer = staff.submit(EDIT, form(price="5,"), headers={"HX-Request": "true", "HX-Target": "div#impact"})
+    assert answer.status_code == 200
+    assert "Some fields cannot be read yet." in answer.get_data(as_text=True)
+
+
+def test_publishing_writes_the_same_for_one_tenant_and_for_a_thousand(make, staff, count_statements, session):
+    package = gold(make)
+    make.subscribe(make.tenant(), package)
+    with count_statements() as for_one:
+        staff.submit(EDIT, form(price="50"))
+    many_tenants(package, 999)
+    assert session.scalar(select(func.count()).select_from(Subscription)) == 1_000
+    with count_statements() as for_thousand:
+        staff.submit(EDIT, form(base="2", price="51"))
+    assert writes(for_thousand) == writes(for_one)
+    assert len(for_thousand) == len(for_one)
+    assert in_force(session).price_micros == 51_000_000
+
+
+def writes(seen):
+    return [text for text in seen.texts if text.startswith(("INSERT", "UPDATE", "DELETE"))]
+
+
+def test_archiving_is_undone_by_putting_it_on_sale_again(make, staff, session):
+    gold(make)
+    page = staff.submit("/provider/packages/gold/archive", follow_redirects=True).get_data(as_text=True)
+    assert 'action="/provider/packages/gold/publish"' in page and "Undo" in page
+    assert catalog.by_code(session, "gold").status == "archived"
+    staff.submit("/provider/packages/gold/publish")
+    session.expire_all()
+    assert catalog.by_code(session, "gold").status == "published"
+
+
+def test_the_list_of_packages_costs_the_same_however_many_there_are(make, staff, count_statements):
+    gold(make)
+    with count_statements() as few:
+        staff.get("/provider/packages")
+    for number in range(20):
+        make.package(f"more-{number}", {"voice_minutes": 600, "fax_pages": 10})
+    with count_statements() as many:
+        staff.get("/provider/packages")
+    assert len(many) == len(few)
+
+
+def test_a_new_resource_is_used_in_a_package_at_once(make, staff, session):
+    gold(make)
+    fields = {
+        "name": "International minutes",
+        "code": "international_minutes",
+        "kind": "metered",
+        "base_unit": "second",
+        "unit_one": "minute",
+        "unit_many": "minutes",
+        "factor": "60",
+        "first_step": "60",
+        "next_step": "60",
+    }
+    assert staff.submit("/provider/resources/new", fields).status_code == 303
+    assert "International minutes" in staff.get("/provider/resources").get_data(as_text=True)
+    answer = staff.submit(EDIT, {**form(), "limit-international_minutes-included": "50"})
+    assert answer.status_code == 303
+    assert LimitSpec("international_minutes", 3_000) in in_force(session).limits
+
+
+@pytest.mark.databases("sqlite")
+def test_a_resource_with_a_bad_code_or_step_comes_back(make, staff):
+    fields = {"name": "X", "code": "No good", "kind": "metered", "base_unit": "item", "unit_one": "x", "unit_many": "x"}
+    answer = staff.submit("/provider/resources/new", {**fields, "factor": "1", "first_step": "0", "next_step": "1"})
+    assert answer.status_code == 422 and 'id="first_step-error"' in answer.get_data(as_text=True)
+    answer = staff.submit("/provider/resources/new", {**fields, "factor": "1", "first_step": "1", "next_step": "1"})
+    assert answer.status_code == 422 and 'id="code-error"' in answer.get_data(as_text=True)
+
+
+PAGES = ("/provider/packages", "/provider/packages/gold", EDIT, "/provider/packages/new", "/provider/resources")
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.databases("sqlite")
+def test_to_a_tenants_user_these_pages_do_not_exist(make, login, client, path):
+    gold(make)
+    assert login(make.user(make.tenant())).get(path).status_code == 404
+    assert client.get(path).headers["Location"].startswith("/login")
+
+
+def test_who_published_stands_in_the_history(make, login, session):
+    gold(make)
+    login(make.staff("nora@northline.example")).submit(EDIT, form(price="50"))
+    numbers = {found.number: found.published_by for found in session.scalars(select(PackageRevision))}
+    assert numbers == {1: ACTOR, 2: "nora@northline.example"}
