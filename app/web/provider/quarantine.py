@@ -8,7 +8,7 @@ from wtforms import StringField
 from wtforms.validators import InputRequired, Length
 
 from app.core.clock import utc_now
-from app.core.errors import Conflict
+from app.core.errors import Conflict, Invalid
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.metering import quarantine as kept
@@ -19,6 +19,7 @@ from app.web.guards import current_user
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.paging import decode_cursor
+from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
 from app.web.provider import bp
 from app.web.provider.quarantine_words import Advice, advice_for, reason_words, short_reason
@@ -105,11 +106,15 @@ def _say_results(results: list[Result]) -> None:
 def quarantine_discard(entry_id: int) -> Response:
     """Ask why, then close the entry without counting it; it is kept, and the reason with it."""
     entry, form = kept.get_open(db.session(), entry_id), DiscardForm()
-    if form.validate_on_submit():
-        with unit_of_work() as session:
-            kept.discard(session, [entry_id], form.why.data or "", actor=current_user.email, now=utc_now())
-        say(gettext("Discarded. The report and your reason are kept."))
-        return redirect_to(url_for("provider.quarantine"))
+    try:
+        if form.validate_on_submit():
+            with unit_of_work() as session:
+                kept.discard(session, [entry_id], form.why.data or "", actor=current_user.email, now=utc_now())
+            say(gettext("Discarded. The report and your reason are kept."))
+            return redirect_to(url_for("provider.quarantine"))
+    except Invalid as error:
+        add_refusal(form, error)
+        entry = kept.get_open(db.session(), entry_id)
     status = 422 if form.is_submitted() else 200
     item = Item(entry, advice_for(entry))
     return render("provider/quarantine_discard.html", form=form, item=item, status=status, reason_words=reason_words)
