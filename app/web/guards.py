@@ -11,7 +11,8 @@ from flask.typing import ResponseReturnValue
 from app.core.clock import utc_now
 from app.db import db, run_in_transaction
 from app.domain.accounts import service as accounts
-from app.domain.accounts.models import Account, SignIn
+from app.domain.accounts.models import Account
+from app.domain.accounts.sign_in import FoundSignIn
 from app.web.auth.next_page import local_page
 from app.web.kit.render import is_htmx, redirect_to
 
@@ -120,11 +121,12 @@ def _load_visitor(token: str) -> Visitor | None:
     found = _find(token)
     if found is None:
         return None
-    account, due = found.account, accounts.is_due(found, utc_now())
-    return Visitor(token, account.id, account.email, account.name, account.tenant_id, due)
+    return Visitor(
+        token, found.account_id, found.email, found.name, found.tenant_id, accounts.is_due(found, utc_now())
+    )
 
 
-def _find(token: str) -> SignIn | None:
+def _find(token: str) -> FoundSignIn | None:
     idle = current_app.permanent_session_lifetime
     return accounts.find_session(db.session(), token, now=utc_now(), idle=idle)
 

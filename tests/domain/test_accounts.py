@@ -204,7 +204,7 @@ def test_a_sign_in_is_found_by_its_token_of_which_only_a_hash_is_kept(ann: Accou
     token = open_session(ann)
     found = find(token)
     assert found is not None
-    assert found.account.email == ann.email
+    assert found.email == ann.email
     assert token not in (found.token_hash, found.address, found.user_agent)
     assert find("another") is None
 
