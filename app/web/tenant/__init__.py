@@ -9,7 +9,10 @@ bp = Blueprint("tenant", __name__, url_prefix="/portal")
 bp.before_request(tenant_users_only)
 
 
-@bp.get("/")
+@bp.get("", strict_slashes=False)
 def home() -> Response:
     """Where a tenant's user arrives."""
     return render("tenant/home.html")
+
+
+from app.web.tenant import meters, statements  # noqa: E402, F401  views register on `bp`
