@@ -9,7 +9,6 @@ from app.core.usage import Ignored, SourceSettings, Unreadable
 from app.db import run_in_transaction
 from app.domain.metering.ingest import Report, ingest
 from app.pbx import asterisk, freeswitch
-from app.pbx.text import storable
 
 CHUNK = 1_000
 
@@ -42,12 +41,12 @@ def count_freeswitch(
     try:
         outcome = freeswitch.parse_cdr(body, content_type, uuid, settings)
     except Unreadable as problem:
-        count.store(source_id, [Report(problem, storable(body.decode(errors="replace")), "freeswitch", content_type)])
+        count.store(source_id, [Report(problem, body, "freeswitch", content_type)])
         return
     if isinstance(outcome, Ignored):
         count.ignore(outcome.reason)
         return
-    count.store(source_id, [Report(outcome, storable(body.decode(errors="replace")), "freeswitch", content_type)])
+    count.store(source_id, [Report(outcome, body, "freeswitch", content_type)])
 
 
 def count_asterisk(count: CdrCount, source_id: int, settings: SourceSettings, text: str | Iterable[str]) -> None:

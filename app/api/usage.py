@@ -10,7 +10,6 @@ from app.core.clock import utc_now
 from app.db import db, run_in_transaction
 from app.domain.metering.ingest import Report, ingest
 from app.pbx import generic
-from app.pbx.text import storable
 
 
 class Event(msgspec.Struct):
@@ -63,9 +62,7 @@ def report_usage() -> Response:
     source_id = g.key.source_id
     db.session.rollback()  # ends the key's read; the transaction below begins anew
     decoded = generic.decode_events(raw, content_type)
-    reports = [
-        Report(event.outcome, storable(event.raw.decode(errors="replace")), "event", content_type) for event in decoded
-    ]
+    reports = [Report(event.outcome, event.raw, "event", content_type) for event in decoded]
     now = utc_now()
     results = run_in_transaction(lambda session: ingest(session, source_id, reports, now=now))
     found = [result.status for result in results]

@@ -12,7 +12,7 @@ from app.core.errors import Conflict, DomainError, Invalid, Throttled
 from app.core.ids import new_id
 from app.db import db, unit_of_work
 from app.domain.accounts import passwords, service as accounts, sign_in
-from app.domain.accounts.models import Account, ApiKey, SignInAttempt
+from app.domain.accounts.models import Account, ApiKey, SignIn, SignInAttempt
 from app.domain.audit.models import AuditEntry
 from app.domain.tenants import service as tenants
 from app.domain.tenants.service import TenantProfile
@@ -205,7 +205,8 @@ def test_a_sign_in_is_found_by_its_token_of_which_only_a_hash_is_kept(ann: Accou
     found = find(token)
     assert found is not None
     assert found.email == ann.email
-    assert token not in (found.token_hash, found.address, found.user_agent)
+    kept = db.session.scalars(select(SignIn)).one()
+    assert token not in (kept.token_hash, kept.address, kept.user_agent)
     assert find("another") is None
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -123,6 +123,9 @@ def revoke_key(session: Session, key: ApiKey, *, actor: str, now: datetime) -> N
     audit.record(session, actor, "key.revoke", f"source:{key.source.code}", now=now, prefix=key.prefix)
 
 
+_BY_PREFIX = select(ApiKey).where(ApiKey.prefix == bindparam("prefix"))  # built once, asked by every request of a machine
+
+
 def verify_key(session: Session, presented: str, now: datetime) -> ApiKey | None:
     """The key with its source, in one statement, or None for a wrong or revoked one.
 
@@ -132,7 +135,7 @@ def verify_key(session: Session, presented: str, now: datetime) -> ApiKey | None
     start, _, rest = presented.partition("_")
     prefix, _, secret = rest.partition("_")
     readable = prefix.isascii() and prefix.isalnum()
-    found = session.scalar(select(ApiKey).where(ApiKey.prefix == prefix)) if readable else None
+    found = session.scalar(_BY_PREFIX, {"prefix": prefix}) if readable else None
     same = hmac.compare_digest(_hash(secret), found.secret_hash if found else _NO_HASH)
     if found is None or not same or start != "rp" or (found.revoked_at and found.revoked_at <= now):
         return None

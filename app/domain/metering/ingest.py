@@ -32,9 +32,15 @@ class Report:
     """What one source said about one act: read (or not), and its raw form in case it must be kept aside."""
 
     outcome: UsageEvent | Unreadable
-    body: str
+    body: str | bytes
     format: str = "event"  # event, freeswitch, asterisk
     content_type: str = ""
+
+    @property
+    def text(self) -> str:
+        """The body as every database can keep it: what is no text, and NUL, is replaced."""
+        text = self.body if isinstance(self.body, str) else self.body.decode(errors="replace")
+        return text.replace("\x00", "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,21 +200,21 @@ class _Batch:
         return day, *self.days[key]
 
     def _quarantine(self, report: Report, problem: Unreadable) -> Result:
-        outcome = report.outcome
-        external_id = outcome.external_id or hashlib.blake2b(report.body.encode(), digest_size=16).hexdigest()
+        outcome, body = report.outcome, report.text
+        body_hash = hashlib.blake2b(body.encode(errors="replace"), digest_size=16).hexdigest()
         added = store.insert_quarantined(
             self.connection,
             {
                 "id": new_id(),
                 "source_id": self.source_id,
-                "external_id": external_id[:255],
-                "content_hash": hashlib.blake2b(report.body.encode(), digest_size=16).hexdigest(),
+                "external_id": (outcome.external_id or body_hash)[:255],
+                "content_hash": body_hash,
                 "tenant_ref": outcome.tenant[:255],
                 "reason": problem.code,
                 "detail": problem.detail,
                 "format": report.format,
                 "content_type": report.content_type[:255],
-                "body": report.body,
+                "body": body,
                 "received_at": self.received_at,
             },
         )
@@ -248,11 +254,12 @@ class _Batch:
 
     def _set_parts(self, row: dict[str, Any], meter: list[int]) -> None:
         limit = self.limits.get((row.pop("revision_id"), row["resource_code"]))
-        used_before, carried_in = meter
-        parts = split(row["quantity"], used_before, carried_in, limit.included if limit else None)
-        row.update(parts._asdict())
-        row["beyond_as"] = limit.at_limit if limit and parts.beyond else ""
-        row["beyond_price_micros"] = limit.overage_price_micros if limit and parts.beyond else 0
+        included = None if limit is None else limit.included
+        parts = split(row["quantity"], meter[0], meter[1], included)
+        row["from_allowance"], row["from_carried"], row["beyond"] = parts
+        row["beyond_as"], row["beyond_price_micros"] = "", 0
+        if limit is not None and parts.beyond:
+            row["beyond_as"], row["beyond_price_micros"] = limit.at_limit, limit.overage_price_micros
 
     def _add_to_days(self, rows: list[dict[str, Any]]) -> None:
         days: defaultdict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0, 0])
