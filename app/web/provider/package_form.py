@@ -6,7 +6,13 @@ from typing import Any
 
 from flask import request
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
-from wtforms import BooleanField, HiddenField, SelectChoice, SelectField, StringField
+from wtforms import (  # type: ignore[attr-defined]  # SelectChoice is newer than the types
+    BooleanField,
+    HiddenField,
+    SelectChoice,
+    SelectField,
+    StringField,
+)
 from wtforms.validators import InputRequired, ValidationError
 
 from app.domain.catalog.models import Resource

@@ -2,7 +2,12 @@
 
 from flask import Response, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
-from wtforms import IntegerField, SelectChoice, SelectField, StringField
+from wtforms import (  # type: ignore[attr-defined]  # SelectChoice is newer than the types
+    IntegerField,
+    SelectChoice,
+    SelectField,
+    StringField,
+)
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from app.core.clock import utc_now

@@ -2,7 +2,12 @@
 
 from flask import Response, request, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
-from wtforms import SelectChoice, SelectMultipleField, StringField, TextAreaField
+from wtforms import (  # type: ignore[attr-defined]  # SelectChoice is newer than the types
+    SelectChoice,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
 from wtforms.validators import InputRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
