@@ -123,7 +123,7 @@ def revoke_key(session: Session, key: ApiKey, *, actor: str, now: datetime) -> N
     audit.record(session, actor, "key.revoke", f"source:{key.source.code}", now=now, prefix=key.prefix)
 
 
-_BY_PREFIX = select(ApiKey).where(ApiKey.prefix == bindparam("prefix"))  # built once, asked by every request of a machine
+_BY_PREFIX = select(ApiKey).where(ApiKey.prefix == bindparam("prefix"))  # built once, asked by every machine
 
 
 def verify_key(session: Session, presented: str, now: datetime) -> ApiKey | None:

@@ -17,6 +17,7 @@ from app.domain.metering.models import UsageDay, UsageRecord
 Cursor = tuple[datetime, int]  # occurred_at and id of the last row shown
 PAGE_SIZE = 50
 CHUNK = 1_000
+_KEY = tuple_(UsageRecord.occurred_at, UsageRecord.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class UsagePage:
 
     rows: list[UsageRow]
     older: Cursor | None
+    newer: Cursor | None = None  # where the page before begins, read backwards
 
 
 def find_usage(
@@ -57,12 +59,32 @@ def find_usage(
     *,
     zone: ZoneInfo,
     after: Cursor | None = None,
+    before: Cursor | None = None,
     most: int = PAGE_SIZE,
 ) -> UsagePage:
-    """One page of the records that fit, by keyset: the last page costs what the first does. One statement."""
-    rows = _rows(session, _select(tenant_id, query, zone, after).limit(most + 1))
-    older = (rows[most - 1].record.occurred_at, rows[most - 1].record.id) if len(rows) > most else None
-    return UsagePage(rows[:most], older)
+    """One page of the records that fit, by keyset: the last page costs what the first does. One statement.
+
+    `after` a row come the older ones; `before` a row the newer ones next to it.
+    """
+    if before is not None:
+        return _page_before(session, _select(tenant_id, query, zone).where(before < _KEY), most)
+    statement = _select(tenant_id, query, zone)
+    rows = _rows(session, (statement.where(after > _KEY) if after else statement).limit(most + 1))
+    shown = rows[:most]
+    return UsagePage(shown, _key(shown[-1]) if len(rows) > most else None, _key(shown[0]) if after and shown else None)
+
+
+def _page_before(session: Session, statement: Select[UsageRecord, Resource, str], most: int) -> UsagePage:
+    upwards = statement.order_by(None).order_by(UsageRecord.occurred_at, UsageRecord.id).limit(most + 1)
+    rows = _rows(session, upwards)
+    shown = rows[:most][::-1]
+    if not shown:
+        return UsagePage([], None)
+    return UsagePage(shown, _key(shown[-1]), _key(shown[0]) if len(rows) > most else None)
+
+
+def _key(row: UsageRow) -> Cursor:
+    return row.record.occurred_at, row.record.id
 
 
 def every_usage(session: Session, tenant_id: int, query: UsageQuery, *, zone: ZoneInfo) -> Iterator[UsageRow]:
@@ -94,9 +116,7 @@ def daily_totals(session: Session, tenant_id: int, resource: str, first: date, l
     return [(day, found.get(day, 0)) for day in days]
 
 
-def _select(
-    tenant_id: int, query: UsageQuery, zone: ZoneInfo, after: Cursor | None
-) -> Select[UsageRecord, Resource, str]:
+def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Select[UsageRecord, Resource, str]:
     record = UsageRecord
     statement = (
         select(record, Resource, Source.code)
@@ -119,8 +139,6 @@ def _select(
         statement = statement.where(record.occurred_at < until)
     if query.period_on:
         statement = statement.where(record.period_on == query.period_on)
-    if after:
-        statement = statement.where(tuple_(record.occurred_at, record.id) < after)
     return statement
 
 

@@ -2,14 +2,14 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.core.money import price_of
-from app.core.periods import Period, local_midnight
+from app.core.periods import Period
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import PackageRevision
 from app.domain.metering import history, meters
@@ -75,8 +75,8 @@ class Statement:
 
     @property
     def made_at(self) -> datetime:
-        """The document's date: where its last day begins, so that the same figures make the same document."""
-        return local_midnight(self.last_day, ZoneInfo(self.tenant.timezone))
+        """The document's date, its last day: the same figures make the same document."""
+        return datetime.combine(self.last_day, time(), UTC)
 
     @property
     def amount_micros(self) -> int:

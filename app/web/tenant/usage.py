@@ -1,0 +1,131 @@
+"""Itemised usage: filtered, paged, charted, exported."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import Response, g, request
+
+from app.core.clock import utc_now
+from app.db import db
+from app.domain.catalog import service as catalog
+from app.domain.catalog.models import Resource
+from app.domain.metering import history
+from app.domain.metering.history import UsageQuery
+from app.domain.tenants.models import Tenant
+from app.web.kit.csv import csv_response
+from app.web.kit.i18n import gettext
+from app.web.kit.paging import decode_cursor
+from app.web.kit.render import render
+from app.web.tenant import bp
+
+CHART_DAYS = 30
+MOST_CHART_DAYS = 92
+MAX_TEXT = 64
+DIRECTIONS = ("outbound", "inbound", "internal")
+CSV_HEADER = (
+    "time", "resource", "direction", "from", "to", "measured", "counted", "from allowance", "carried over", "beyond",
+    "beyond as", "late", "source", "id",
+)  # fmt: skip
+
+
+@bp.get("/usage")
+def usage() -> Response:
+    """Newest first; typing in the filter swaps only the rows, and the address keeps all of it."""
+    session = db.session()
+    tenant = session.get_one(Tenant, g.tenant_id)
+    zone = ZoneInfo(tenant.timezone)
+    resources = [resource for resource in catalog.list_resources(session) if resource.kind == "metered"]
+    query, problems = _query()
+    page = history.find_usage(
+        session,
+        g.tenant_id,
+        query,
+        zone=zone,
+        after=_key("after"),
+        before=_key("before"),
+    )
+    charted = next((resource for resource in resources if resource.code == query.resource), resources[0])
+    return render(
+        "tenant/usage.html",
+        block="usage_rows",
+        status=422 if problems else 200,
+        tenant=tenant,
+        page=page,
+        given=_given(),
+        problems=problems,
+        resource_choices=[(resource.code, resource.name) for resource in resources],
+        charted=charted,
+        days=_days(charted, query, utc_now().astimezone(zone).date()),
+    )
+
+
+@bp.get("/usage.csv")
+def usage_csv() -> Response:
+    """Every row that fits the filters, written while it is read."""
+    tenant = db.session.get_one(Tenant, g.tenant_id)
+    zone, slug = ZoneInfo(tenant.timezone), tenant.slug
+    query, _ = _query()
+    return csv_response(f"usage-{slug}.csv", CSV_HEADER, _csv_rows(g.tenant_id, query, zone))
+
+
+def _csv_rows(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Iterator[tuple[Any, ...]]:
+    for row in history.every_usage(db.session(), tenant_id, query, zone=zone):
+        record = row.record
+        yield (
+            record.occurred_at.astimezone(zone).isoformat(timespec="seconds"),
+            record.resource_code,
+            record.direction,
+            record.caller,
+            record.callee,
+            record.measured,
+            record.quantity,
+            record.from_allowance,
+            record.from_carried,
+            record.beyond,
+            record.beyond_as,
+            "late" if record.late else "",
+            row.source_code,
+            record.external_id,
+        )
+
+
+def _given() -> dict[str, str]:
+    """The filters as they were typed."""
+    names = ("resource", "direction", "number", "from", "to")
+    return {name: request.args.get(name, "").replace("\0", "")[:MAX_TEXT].strip() for name in names}
+
+
+def _query() -> tuple[UsageQuery, dict[str, str]]:
+    """The filters as a query, and a message for each one that cannot be read."""
+    given, problems = _given(), {}
+    days: dict[str, date | None] = {}
+    for name in ("from", "to"):
+        try:
+            days[name] = date.fromisoformat(given[name]) if given[name] else None
+            if days[name] and not 2000 <= days[name].year <= 2200:  # type: ignore[union-attr]
+                raise ValueError
+        except ValueError:
+            days[name], problems[name] = None, gettext("Write the day as year-month-day, such as 2026-11-30.")
+    query = UsageQuery(resource=given["resource"], direction=given["direction"], number=given["number"])
+    query = replace(query, first_day=days["from"], last_day=days["to"])
+    if query.first_day and query.last_day and query.first_day > query.last_day:
+        problems["to"] = gettext("The last day lies before the first.")
+    return query, problems
+
+
+def _key(name: str) -> history.Cursor | None:
+    found = decode_cursor(request.args.get(name), datetime, int)
+    return (found[0], found[1]) if found else None
+
+
+def _days(resource: Resource, query: UsageQuery, today: date) -> list[tuple[date, int]]:
+    """The chart's days: the filtered range, or the last thirty days of it."""
+    last = min(query.last_day or today, today)
+    first = query.first_day or last - timedelta(days=CHART_DAYS - 1)
+    first = max(first, last - timedelta(days=MOST_CHART_DAYS - 1))
+    if first > last:
+        return []
+    return history.daily_totals(db.session(), g.tenant_id, resource.code, first, last)
