@@ -19,10 +19,13 @@ def paper_for(country: str, asked: str = "") -> str:
     return "letter" if country in LETTER_COUNTRIES else "a4"
 
 
-def pdf(template: str, data: dict[str, Any], *, paper: str, made_at: datetime, language: str) -> bytes:
+def pdf(
+    template: str, data: dict[str, Any], *, paper: str, made_at: datetime, language: str, tagged: bool = True
+) -> bytes:
     """The document as bytes, the same for the same input: its date is `made_at`, not the clock's.
 
-    The template finds all of it under `sys.inputs`. Fonts are ours and typst's own, never the machine's.
+    The template finds all of it under `sys.inputs`. `tagged` adds the structure that screen readers use, which
+    makes a table of thousands of rows many times as large. Fonts are ours and typst's own, never the machine's.
     """
     folder = Path(str(current_app.template_folder)) / "documents"
     made: bytes = typst.compile(
@@ -37,7 +40,7 @@ def pdf(template: str, data: dict[str, Any], *, paper: str, made_at: datetime, l
             "language": language,
         },
         timestamp=int(made_at.timestamp()),
-        pdf_tags=True,
+        pdf_tags=tagged,
     )
     return made
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import date
+from typing import Any
 
 from flask import Response, abort, current_app, g, request, url_for
 
@@ -110,4 +111,5 @@ def _csv_url(found: Statement) -> str:
     """The records of the statement's days as CSV; empty where the portal offers no such export."""
     if "tenant.usage_csv" not in current_app.view_functions:
         return ""
-    return url_for("tenant.usage_csv", first_day=found.period.first_on, last_day=found.last_day)
+    days: dict[str, Any] = {"from": found.period.first_on, "to": found.last_day}
+    return url_for("tenant.usage_csv", **days)
