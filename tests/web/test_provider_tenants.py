@@ -179,6 +179,15 @@ def test_the_page_shows_meters_people_and_packages_so_far(make, staff, now):
     assert 'data-used="24000"' in fragment and "<html" not in fragment
 
 
+def test_the_meters_stand_below_the_pages_own_head_and_link_to_no_tenants_page(make, staff, now):
+    tenant = make.tenant()
+    make.subscribe(tenant, make.package("gold", {"voice_minutes": 60_000}), started_at=now - timedelta(days=3))
+    page = staff.get("/provider/tenants/acme").get_data(as_text=True)
+    fragment = staff.fragment("/provider/tenants/acme/meters", "div#meters").get_data(as_text=True)
+    assert (page.count("<h1"), fragment.count("<h1")) == (1, 0)
+    assert "/portal" not in page + fragment
+
+
 def test_a_person_added_signs_in_and_out_of_reach_no_longer(make, staff, client):
     make.tenant()
     form = {"name": "Uma", "email": "uma@acme.example", "password": PASSWORD}

@@ -9,6 +9,7 @@ bp.before_request(staff_only)
 
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     home,
+    meters,
     packages,
     quarantine,
     resources,

@@ -14,7 +14,6 @@ from app.domain.metering import meters
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
-from app.web import live
 from app.web.guards import current_user
 from app.web.kit.i18n import gettext
 from app.web.kit.limits import limits_of
@@ -35,6 +34,7 @@ def tenant(slug: str) -> Response:
         tenant=found,
         now=now,
         m=meters.current(session, found, now=now),
+        heading_level=2,  # the page has its own head
         subscription=subscriptions.live(session, found.id),
         segments=subscriptions.segments(session, found.id),
         people=accounts.users_of(session, found.id),
@@ -42,18 +42,6 @@ def tenant(slug: str) -> Response:
         stream_url=url_for("provider.tenant_meters_stream", slug=slug),
         poll_url=url_for("provider.tenant_meters", slug=slug),
     )
-
-
-@bp.get("/tenants/<slug>/meters")
-def tenant_meters(slug: str) -> str:
-    """The meters alone, as of now."""
-    return live.fragment(tenants.by_slug(db.session(), slug).id)
-
-
-@bp.get("/tenants/<slug>/meters/stream")
-def tenant_meters_stream(slug: str) -> Response:
-    """The same fragment, again at each change."""
-    return live.stream(tenants.by_slug(db.session(), slug).id)
 
 
 @bp.route("/tenants/<slug>/people/new", methods=["GET", "POST"])
