@@ -88,12 +88,15 @@ def _key(row: UsageRow) -> Cursor:
 
 
 def every_usage(session: Session, tenant_id: int, query: UsageQuery, *, zone: ZoneInfo) -> Iterator[UsageRow]:
-    """All records that fit, newest first, read in chunks so that an export of any length stays small in memory."""
+    """All records that fit, newest first, read in chunks so that an export of any length stays small in memory.
+
+    Closes `session` after each chunk: however slowly the rows are taken, no transaction waits for the taker.
+    """
     after: Cursor | None = None
     while True:
         page = find_usage(session, tenant_id, query, zone=zone, after=after, most=CHUNK)
+        session.close()
         yield from page.rows
-        session.expunge_all()
         if page.older is None:
             return
         after = page.older
