@@ -20,6 +20,7 @@ class Browser(FlaskClient):
         """As FlaskClient, in a context of its own: a request inside the test's app context would share its `g`."""
         _end_read()
         try:
+            kwargs.setdefault("buffered", True)  # what is streamed is read within the same context
             return contextvars.Context().run(super().open, *args, **kwargs)
         finally:
             _end_read()

@@ -2,10 +2,10 @@
 
 from flask import Flask
 
-from app.api import cdr, health, openapi, packages, problems, tenants, usage
+from app.api import cdr, health, openapi, packages, problems, records, tenants, usage
 from app.api.blueprint import bp
 
-__all__ = ["bp", "cdr", "health", "openapi", "packages", "problems", "tenants", "usage"]
+__all__ = ["bp", "cdr", "health", "openapi", "packages", "problems", "records", "tenants", "usage"]
 
 
 def init_app(app: Flask) -> None:

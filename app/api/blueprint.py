@@ -1,14 +1,17 @@
 """The blueprint of every machine route, and what each request must bring."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, TypeVar
 
 import msgspec
 from flask import Blueprint, Response, g, request
 
-from app.api.problems import Problem
+from app.api import idempotency
+from app.api.problems import Problem, invalid
 from app.core.clock import utc_now
 from app.db import db
 from app.domain.accounts import service as accounts
@@ -18,6 +21,7 @@ bp = Blueprint("api", __name__, url_prefix="/api/v1")
 View = Callable[..., Response]
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # the escape, and not a backslash before the word u0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,11 @@ def operation(
         @wraps(view)
         def guarded(**arguments: Any) -> Response:
             g.key = _require_key(scope)
+            if "\x00" in request.path:  # no name has one, and PostgreSQL refuses even to look
+                raise Problem(404, "not_found", "There is nothing at this address.")
+            if idempotency.HEADER in request.headers and method != "GET":
+                raw_body()
+                return idempotency.once(lambda: view(**arguments))
             return view(**arguments)
 
         operations.append(
@@ -80,12 +89,14 @@ def body_as(kind: type[T]) -> T:
     """The request's body as `kind`. Raises Problem 400 for what is no JSON, 415 and 422 with pointers."""
     raw = raw_body()
     try:
-        return msgspec.json.decode(raw, type=kind)
+        body = msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        detail, pointer = _with_pointer(str(error))
-        raise Problem(422, "invalid_body", detail, errors=[{"pointer": pointer, "detail": detail}]) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+        raise invalid("invalid_body", *_with_pointer(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "unreadable_json", f"The body is not JSON: {error}") from None
+    if _NUL.search(raw):  # no database keeps a NUL in a text, and no name has one
+        raise invalid("invalid_body", "A NUL character is not allowed.", "")
+    return body
 
 
 def raw_body() -> bytes:
@@ -95,11 +106,27 @@ def raw_body() -> bytes:
     return request.get_data(cache=True)
 
 
+def in_utc(moment: datetime, pointer: str) -> datetime:
+    """`moment` in UTC. Raises Problem 422 for one without an offset, or beyond the years that can be written."""
+    try:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except OverflowError:
+        pass
+    raise invalid("invalid_time", "Give an RFC 3339 time with an offset.", pointer)
+
+
+_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`")
+
+
 def _with_pointer(message: str) -> tuple[str, str]:
     """msgspec says "… - at `$.limits[0].included`": its words, and the place as a JSON pointer."""
     detail, _, place = message.partition(" - at `$")
-    pointer = place.rstrip("`").replace("[...]", "").replace("[", "/").replace("]", "").replace(".", "/")
-    return detail, pointer
+    pointer = re.sub(r"[.\[]", "/", place.rstrip("`")).replace("]", "")
+    field = _FIELD.fullmatch(detail)
+    if field is None:
+        return detail, pointer
+    return ("required" if "missing" in field[1] else "no such field"), f"{pointer}/{field[2]}"
 
 
 def _require_key(scope: str) -> ApiKey:

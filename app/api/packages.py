@@ -4,13 +4,15 @@ from typing import Literal
 
 import msgspec
 from flask import Response, g
+from sqlalchemy.orm import Session
 
 from app.api.blueprint import answer, body_as, operation
-from app.api.problems import Problem
+from app.api.idempotency import transact
+from app.api.problems import invalid
 from app.core.clock import utc_now
 from app.core.errors import NotFound
 from app.core.money import format_micros, parse_micros
-from app.db import db, run_in_transaction
+from app.db import db
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.service import LimitSpec, PackageSpec
@@ -68,17 +70,18 @@ def put_package(code: str) -> Response:
     spec = _spec(body_as(PackageBody))
     actor, now = f"source {g.key.source.code}", utc_now()
 
-    def act(session: db.Session) -> tuple[PackageAnswer, int]:  # type: ignore[name-defined]
+    def act(session: Session) -> Response:
         try:
             package = catalog.by_code(session, code)
         except NotFound:
             package = catalog.create(session, code, spec, actor=actor, now=now, status="published")
-            return _shown(package), 201
+            return answer(_shown(package), 201)
         catalog.publish(session, package, spec, actor=actor, now=now)
-        return _shown(package), 200
+        if package.status == "draft":
+            catalog.set_status(session, package, "published", actor=actor, now=now)
+        return answer(_shown(package))
 
-    body, status = run_in_transaction(act)
-    return answer(body, status)
+    return transact(act)
 
 
 @operation("GET", "/packages/<code>", "A package as it stands", scope="read", gives=PackageAnswer, also=(404,))
@@ -112,8 +115,7 @@ def _micros(text: str, pointer: str) -> int:
     try:
         return parse_micros(text)
     except ValueError as error:
-        detail = f"{error}: “{text}”"
-        raise Problem(422, "invalid_amount", detail, errors=[{"pointer": pointer, "detail": detail}]) from None
+        raise invalid("invalid_amount", f"{error}: “{text}”", pointer) from None
 
 
 def _shown(package: Package) -> PackageAnswer:

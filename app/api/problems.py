@@ -12,7 +12,12 @@ from app.core.errors import DomainError
 from app.db import LostRace
 
 RETRY_SECONDS = 5
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 400: "bad_request"}
+_WORDS = {
+    400: ("bad_request", "The request could not be read."),
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not take that method; `Allow` says which it takes."),
+    413: ("body_too_large", "A body has at most 10 MB."),
+}
 
 
 class Problem(Exception):
@@ -21,6 +26,11 @@ class Problem(Exception):
     def __init__(self, status: int, code: str, detail: str, **more: Any) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail, self.more = status, code, detail, more
+
+
+def invalid(code: str, detail: str, pointer: str) -> Problem:
+    """A 422 about one place in the request."""
+    return Problem(422, code, detail, errors=[{"pointer": pointer, "detail": detail}])
 
 
 def init_app(app: Flask) -> None:
@@ -43,7 +53,8 @@ def respond(error: Exception) -> Response:
             return _answer(503, "database_unavailable", "The database does not answer; nothing was stored.", {})
         case HTTPException():
             status = error.code or 500
-            answer = _answer(status, _CODES.get(status, "http_error"), error.description or "", {})
+            code, detail = _WORDS.get(status, ("http_error", error.description or HTTP_STATUS_CODES.get(status, "")))
+            answer = _answer(status, code, detail, {})
             answer.headers.extend({k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")})
             return answer
     return _answer(500, "internal_error", "It is our fault, and it is logged.", {})

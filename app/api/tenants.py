@@ -1,24 +1,23 @@
-"""Tenants over the API: profile, subscription, meters, usage."""
+"""Tenants over the API: profile, subscription, meters."""
 
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from flask import Response, g, request
+from flask import Response, g
 from sqlalchemy.orm import Session
 
-from app.api.blueprint import answer, body_as, operation
-from app.api.problems import Problem
+from app.api.blueprint import answer, body_as, in_utc, operation
+from app.api.idempotency import transact
+from app.api.problems import invalid
 from app.core.clock import utc_now
-from app.core.cursor import decode_cursor, encode_cursor
 from app.core.errors import NotFound
-from app.core.money import format_micros
 from app.core.periods import Period
-from app.db import db, run_in_transaction
+from app.db import db
 from app.domain.catalog import service as catalog
-from app.domain.metering import history, meters
-from app.domain.metering.history import UsageQuery, UsageRow
+from app.domain.metering import meters
 from app.domain.metering.meters import MeterView
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
@@ -104,37 +103,6 @@ class MetersAnswer(msgspec.Struct):
     meters: list[MeterAnswer]
 
 
-class RecordAnswer(msgspec.Struct):
-    """A usage record with its split. Quantities in base units."""
-
-    id: str
-    source: str
-    resource: str
-    occurred_at: str
-    received_at: str
-    measured: int
-    quantity: int
-    from_allowance: int
-    from_carried: int
-    beyond: int
-    beyond_as: str | None
-    beyond_price: str | None
-    currency: str
-    late: bool
-    direction: str
-    caller: str
-    callee: str
-    call_id: str
-    attributes: dict[str, Any]
-
-
-class UsageListAnswer(msgspec.Struct):
-    """Records newest first; `next` is the cursor of the following page, null at the end."""
-
-    data: list[RecordAnswer]
-    next: str | None
-
-
 @operation(
     "PUT", "/tenants/<slug>", "Create or change a tenant", scope="provision", takes=(TenantBody,), gives=TenantAnswer,
     also=(201, 400, 409, 415, 422),
@@ -145,17 +113,16 @@ def put_tenant(slug: str) -> Response:
     given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not msgspec.UNSET}
     actor, now = f"source {g.key.source.code}", utc_now()
 
-    def act(session: Session) -> tuple[TenantAnswer, int]:
+    def act(session: Session) -> Response:
         try:
             tenant = tenants.by_slug(session, slug)
         except NotFound:
-            return _tenant(tenants.create(session, TenantProfile(slug=slug, **given), actor=actor, now=now)), 201
-        before = {name: getattr(tenants.profile_of(tenant), name) for name in TenantProfile.__slots__}
-        profile = TenantProfile(**{**before, **given})
-        return _tenant(subscriptions.change_profile(session, tenant, profile, actor=actor, now=now)), 200
+            tenant = tenants.create(session, TenantProfile(slug=slug, **given), actor=actor, now=now)
+            return answer(_tenant(tenant), 201)
+        profile = replace(tenants.profile_of(tenant), **given)
+        return answer(_tenant(subscriptions.change_profile(session, tenant, profile, actor=actor, now=now)))
 
-    shown, status = run_in_transaction(act)
-    return answer(shown, status)
+    return transact(act)
 
 
 @operation("GET", "/tenants/<ref>", "A tenant as it stands", scope="read", gives=TenantAnswer, also=(404,))
@@ -172,17 +139,16 @@ def put_subscription(ref: str) -> Response:
     """Usage of the running period stays and counts against the new limits."""
     body = body_as(SubscriptionBody)
     if body.when == "period_end":
-        raise _invalid("not_supported", "A change at the end of the period is not possible yet.", "/when")
-    if body.started_at is not None and body.started_at.tzinfo is None:
-        raise _invalid("time_without_offset", "Give started_at with an offset.", "/started_at")
+        raise invalid("not_supported", "A change at the end of the period is not possible yet.", "/when")
+    started_at = body.started_at and in_utc(body.started_at, "/started_at")
     actor, now = f"source {g.key.source.code}", utc_now()
 
-    def act(session: Session) -> SubscriptionAnswer:
+    def act(session: Session) -> Response:
         tenant, package = tenants.by_name(session, ref), catalog.by_code(session, body.package)
-        done = subscriptions.subscribe(session, tenant, package, actor=actor, now=now, started_at=body.started_at)
-        return _subscription(done, now)
+        done = subscriptions.subscribe(session, tenant, package, actor=actor, now=now, started_at=started_at)
+        return answer(_subscription(done, now))
 
-    return answer(run_in_transaction(act))
+    return transact(act)
 
 
 @operation(
@@ -208,49 +174,6 @@ def get_meters(ref: str) -> Response:
             meters=[_meter(view) for view in found.meters],
         )
     )
-
-
-@operation(
-    "GET", "/tenants/<ref>/usage", "Usage records, newest first", scope="read", gives=UsageListAnswer,
-    also=(404, 422), query=("resource", "since", "until", "cursor"),
-)  # fmt: skip
-def list_usage(ref: str) -> Response:
-    """A hundred a page, by cursor."""
-    tenant = tenants.by_name(db.session(), ref)
-    query = UsageQuery(resource=request.args.get("resource", ""), since=_moment("since"), until=_moment("until"))
-    after = _cursor(request.args.get("cursor", ""))
-    page = history.find_usage(db.session(), tenant.id, query, zone=ZoneInfo(tenant.timezone), after=after, most=100)
-    return answer(
-        UsageListAnswer(
-            data=[_record(row, tenant) for row in page.rows], next=encode_cursor(page.older) if page.older else None
-        )
-    )
-
-
-def _cursor(word: str) -> history.Cursor | None:
-    if not word:
-        return None
-    found = decode_cursor(word, datetime, int)
-    if found is None:
-        raise _invalid("invalid_cursor", "This cursor was not made here.", "/cursor")
-    return found[0], found[1]
-
-
-def _moment(name: str) -> datetime | None:
-    text = request.args.get(name, "")
-    if not text:
-        return None
-    try:
-        moment = msgspec.convert(text.replace(" ", "+"), datetime)  # an unescaped + arrives as a space
-    except msgspec.ValidationError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise _invalid("invalid_time", f"{name} is an RFC 3339 time with an offset.", f"/{name}")
-    return moment
-
-
-def _invalid(code: str, detail: str, pointer: str) -> Problem:
-    return Problem(422, code, detail, errors=[{"pointer": pointer, "detail": detail}])
 
 
 def _tenant(tenant: Tenant) -> TenantAnswer:
@@ -286,29 +209,4 @@ def _meter(view: MeterView) -> MeterAnswer:
         overage=view.overage,
         at_limit=view.at_limit,
         state=view.state,
-    )
-
-
-def _record(row: UsageRow, tenant: Tenant) -> RecordAnswer:
-    record, zone = row.record, ZoneInfo(tenant.timezone)
-    return RecordAnswer(
-        id=record.external_id,
-        source=row.source_code,
-        resource=record.resource_code,
-        occurred_at=record.occurred_at.astimezone(zone).isoformat(),
-        received_at=record.received_at.astimezone(zone).isoformat(),
-        measured=record.measured,
-        quantity=record.quantity,
-        from_allowance=record.from_allowance,
-        from_carried=record.from_carried,
-        beyond=record.beyond,
-        beyond_as=record.beyond_as or None,
-        beyond_price=format_micros(record.beyond_price_micros) if record.beyond_as == "charge" else None,
-        currency=tenant.currency,
-        late=record.late,
-        direction=record.direction,
-        caller=record.caller,
-        callee=record.callee,
-        call_id=record.call_id,
-        attributes=record.attributes,
     )

@@ -4,12 +4,15 @@ from typing import Any
 
 import msgspec
 from flask import Response, g, request
+from sqlalchemy.orm import Session
 
 from app.api.blueprint import answer, operation, raw_body
+from app.api.idempotency import transact
 from app.core.clock import utc_now
-from app.db import db, run_in_transaction
-from app.domain.metering.ingest import Report, ingest
+from app.db import db
+from app.domain.metering.ingest import Report, Result, ingest
 from app.pbx import generic
+from app.pbx.generic import Decoded
 
 
 class Event(msgspec.Struct):
@@ -64,7 +67,14 @@ def report_usage() -> Response:
     decoded = generic.decode_events(raw, content_type)
     reports = [Report(event.outcome, event.raw, "event", content_type) for event in decoded]
     now = utc_now()
-    results = run_in_transaction(lambda session: ingest(session, source_id, reports, now=now))
+
+    def act(session: Session) -> Response:
+        return _answer(decoded, ingest(session, source_id, reports, now=now))
+
+    return transact(act)
+
+
+def _answer(decoded: list[Decoded], results: list[Result]) -> Response:
     found = [result.status for result in results]
     return answer(
         UsageAnswer(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db import Base, Code, Id, Line, Ref, Utc, UtcDateTime
@@ -87,3 +87,18 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     source: Mapped[Source] = relationship(back_populates="keys", lazy="joined")
+
+
+class IdempotencyKey(Base):
+    """One request of a machine that may come again; see idempotency.py. Without `status` it is still running."""
+
+    __tablename__ = "idempotency_key"
+    __table_args__ = (Index("idempotency_key_by_age", "source_id", "claimed_at"),)
+    source_id: Mapped[Ref] = mapped_column(ForeignKey("source.id"), primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    claim_id: Mapped[Ref]  # of the request that acts: it alone may store the answer
+    claimed_at: Mapped[Utc]
+    status: Mapped[int | None]
+    content_type: Mapped[Line] = mapped_column(default="")
+    body: Mapped[str] = mapped_column(Text, default="")

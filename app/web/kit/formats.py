@@ -178,7 +178,8 @@ def in_days(at: datetime | date, zone: ZoneInfo | str, now: datetime) -> str:
 def phone(text: str | None, country: str | None = None) -> str:
     """A number grouped as its country does, in the international form; else `text` as it is: `101`, `anonymous`.
 
-    Read as E.164 when it begins with `+`, or as digits of `country` (ISO 3166, of at least 8 digits).
+    Read as E.164 when it begins with `+`, or as a national number of `country` (ISO 3166) when it has the
+    trunk prefix 0 or, in North America, ten digits. Other digits may be either, and stay as they are.
 
     >>> phone("+442079460958"), phone("101"), phone("030901820", "DE")
     ('+44 20 7946 0958', '101', '+49 30 901820')
@@ -186,6 +187,8 @@ def phone(text: str | None, country: str | None = None) -> str:
     if not text:
         return "–"
     national = country is not None and text.isdigit() and len(text) >= MIN_PHONE_DIGITS
+    if national and not text.startswith("0"):
+        national = len(text) == 10 and phonenumbers.country_code_for_region(country) == 1
     if not text.startswith("+") and not national:
         return text
     try:

@@ -23,7 +23,7 @@ def wanted_block() -> str:
     """The id of the element htmx is about to swap, or empty when the whole page is wanted."""
     if not is_htmx() or request.headers.get("HX-Request-Type") == "full":
         return ""
-    return unquote(request.headers.get("HX-Target", "").partition("#")[2])
+    return unquote(request.headers.get("HX-Target", "").rpartition("#")[2])
 
 
 def render(template: str, *, block: str | tuple[str, ...] = (), status: int = 200, **context: Any) -> Response:

@@ -13,7 +13,7 @@ from app.db import db
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
 from app.domain.metering import history
-from app.domain.metering.history import UsageQuery
+from app.domain.metering.history import UsagePage, UsageQuery
 from app.domain.tenants.models import Tenant
 from app.web.kit.csv import csv_response
 from app.web.kit.i18n import gettext
@@ -39,14 +39,7 @@ def usage() -> Response:
     zone = ZoneInfo(tenant.timezone)
     resources = [resource for resource in catalog.list_resources(session) if resource.kind == "metered"]
     query, problems = _query()
-    page = history.find_usage(
-        session,
-        g.tenant_id,
-        query,
-        zone=zone,
-        after=_key("after"),
-        before=_key("before"),
-    )
+    page = UsagePage([], None) if problems else _page(query, zone)
     charted = next((resource for resource in resources if resource.code == query.resource), resources[0])
     return render(
         "tenant/usage.html",
@@ -55,20 +48,27 @@ def usage() -> Response:
         tenant=tenant,
         page=page,
         given=_given(),
+        filters={name: value for name, value in _given().items() if value},
         problems=problems,
         resource_choices=[(resource.code, resource.name) for resource in resources],
         charted=charted,
-        days=_days(charted, query, utc_now().astimezone(zone).date()),
+        days=_days(charted, query, utc_now().astimezone(zone).date()) if page.rows else [],
     )
 
 
 @bp.get("/usage.csv")
 def usage_csv() -> Response:
-    """Every row that fits the filters, written while it is read."""
+    """Every row that fits the filters, written while it is read; the page with its 422 where they cannot be read."""
+    query, problems = _query()
+    if problems:
+        return usage()
     tenant = db.session.get_one(Tenant, g.tenant_id)
     zone, slug = ZoneInfo(tenant.timezone), tenant.slug
-    query, _ = _query()
     return csv_response(f"usage-{slug}.csv", CSV_HEADER, _csv_rows(g.tenant_id, query, zone))
+
+
+def _page(query: UsageQuery, zone: ZoneInfo) -> UsagePage:
+    return history.find_usage(db.session(), g.tenant_id, query, zone=zone, after=_key("after"), before=_key("before"))
 
 
 def _csv_rows(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Iterator[tuple[Any, ...]]:
@@ -109,7 +109,8 @@ def _query() -> tuple[UsageQuery, dict[str, str]]:
                 raise ValueError
         except ValueError:
             days[name], problems[name] = None, gettext("Write the day as year-month-day, such as 2026-11-30.")
-    query = UsageQuery(resource=given["resource"], direction=given["direction"], number=given["number"])
+    number = "".join(given["number"].split())  # pages group the digits, records do not
+    query = UsageQuery(resource=given["resource"], direction=given["direction"], number=number)
     query = replace(query, first_day=days["from"], last_day=days["to"])
     if query.first_day and query.last_day and query.first_day > query.last_day:
         problems["to"] = gettext("The last day lies before the first.")

@@ -1,0 +1,221 @@
+"""The main job in a browser against the real server: a package is made and sold, calls come in, minutes go down."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+from pypdf import PdfReader
+
+from tests.e2e.conftest import serious_findings
+from tests.server import LiveServer
+
+pytestmark = pytest.mark.e2e
+STAFF, OFFICE, OTHER = "nora@northline.example", "office@acme.example", "office@globex.example"
+STREAM = "**/meters/stream"
+
+
+@pytest.fixture(scope="module")
+def key(live_server: LiveServer) -> str:
+    """A provider with two packages, two tenants and a source; returns the source's key."""
+    with live_server.seeding() as make:
+        make.staff(STAFF)
+        limits = {"voice_minutes": 60_000, "fax_pages": 100, "extensions": 10, "concurrent_calls": 6}
+        office = make.package("office", limits, name="Office", price_micros=49_000_000, cost_micros=20_000_000)
+        make.package("team", {**limits, "voice_minutes": 120_000}, name="Team", price_micros=69_000_000)
+        sold = {}
+        for name, email in (("Acme", OFFICE), ("Globex", OTHER)):
+            sold[name] = tenant = make.tenant(name, timezone="Europe/Berlin", domain=f"{name.lower()}.example")
+            make.user(tenant, email)
+            make.subscribe(tenant, office, started_at=make.now - timedelta(days=3))
+        source = make.source("pbx1")
+        for number in range(60):
+            make.usage(
+                sold["Acme"], 60, source=source, occurred_at=make.now - timedelta(minutes=number),
+                direction="outbound", caller="101", callee=f"+4420794609{number:02d}",
+            )  # fmt: skip
+        return source.key
+
+
+def report(live_server: LiveServer, key: str, event_id: str, quantity: int, tenant: str = "acme") -> None:
+    """One call of a PBX."""
+    body = {
+        "id": event_id,
+        "tenant": tenant,
+        "resource": "voice_minutes",
+        "quantity": quantity,
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "attributes": {"from": "102", "to": "+493012345678", "direction": "outbound"},
+    }
+    answer = requests.post(
+        f"{live_server.url}/api/v1/usage", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=10
+    )
+    assert answer.json()["accepted"] == 1, answer.text
+
+
+def used(page: Page) -> int:
+    """Base units that the page's voice meter says are used."""
+    return int(page.locator("[data-meter=voice_minutes]").first.get_attribute("data-used") or "-1")
+
+
+def meter_says(page: Page, seconds: int, timeout: float = 1_500) -> None:
+    """The open page shows this within a second and the way there, without a reload."""
+    expect(page.locator("[data-meter=voice_minutes]").first).to_have_attribute(
+        "data-used", str(seconds), timeout=timeout
+    )
+
+
+def test_staff_makes_a_package_and_sees_the_margin_as_typed(open_as, key):
+    page = open_as(STAFF)
+    page.goto("/provider/packages/new")
+    page.get_by_role("textbox", name="Name").fill("Office 1000")
+    page.get_by_label("Price", exact=False).first.fill("49.00")
+    page.get_by_label("Your cost").fill("21.50")
+    expect(page.locator("[data-margin]")).to_contain_text("27.50")
+    page.get_by_label("Voice minutes: how many minutes are included").fill("1000")
+    page.get_by_role("button", name=re.compile("publish|create", re.IGNORECASE)).first.click()
+    page.wait_for_url(re.compile(r"/provider/packages/office-1000"))
+    expect(page.locator("main")).to_contain_text("1,000")
+
+
+def test_a_form_that_cannot_be_read_keeps_its_input_and_takes_the_focus(open_as, key):
+    page = open_as(STAFF)
+    page.goto("/provider/packages/new")
+    page.get_by_role("textbox", name="Name").fill("Broken")
+    page.get_by_label("Your cost").fill("twelve")
+    page.get_by_role("button", name=re.compile("publish|create", re.IGNORECASE)).first.click()
+    expect(page.locator(".error-summary")).to_be_focused()
+    expect(page).to_have_title(re.compile("^Error:"))
+    expect(page.get_by_label("Your cost")).to_have_value("twelve")
+    assert serious_findings(page) == []
+    open_as.complaints.clear()  # a browser logs the 422 itself
+
+
+def test_a_call_shows_on_every_open_page_within_a_second(open_as, live_server, key):
+    tenant, staff, other = open_as(OFFICE), open_as(STAFF), open_as(OTHER)
+    staff.goto("/provider/tenants/acme")
+    before = used(tenant)
+    others = used(other)
+    expect(tenant.locator("[data-live]")).to_have_attribute("data-stream", "on")
+    expect(staff.locator("[data-live]")).to_have_attribute("data-stream", "on")
+    report(live_server, key, "live-1", 90)
+    meter_says(tenant, before + 90)
+    meter_says(staff, before + 90)
+    assert used(other) == others
+
+
+def test_an_edited_package_changes_every_open_page_at_once(open_as, live_server, key):
+    tenant, staff = open_as(OFFICE), open_as(STAFF)
+    expect(tenant.locator("[data-live]")).to_have_attribute("data-stream", "on")
+    left = int(tenant.locator("[data-meter=voice_minutes]").first.get_attribute("data-remaining"))
+    staff.goto("/provider/packages/office/edit")
+    staff.get_by_label("Voice minutes: how many minutes are included").fill("1500")
+    staff.get_by_role("button", name=re.compile("Publish revision")).click()
+    staff.wait_for_url(re.compile(r"/provider/packages/office$"))
+    expect(tenant.locator("[data-meter=voice_minutes]").first).to_have_attribute(
+        "data-remaining", str(left + 500 * 60), timeout=1_500
+    )
+
+
+def test_a_tenant_is_moved_to_another_package_and_keeps_its_usage(open_as, key):
+    tenant, staff = open_as(OTHER), open_as(STAFF)
+    before = used(tenant)
+    staff.goto("/provider/tenants/globex/plan?package=team")
+    staff.get_by_role("button", name=re.compile("Move to Team")).click()
+    staff.wait_for_url(re.compile(r"/provider/tenants/globex"))
+    expect(tenant.locator("[data-meter=voice_minutes]").first).to_have_attribute(
+        "data-remaining", str(120_000 - before), timeout=1_500
+    )
+
+
+def test_without_streams_the_page_polls(open_as, live_server, key):
+    page = open_as(OFFICE)
+    page.route(STREAM, lambda route: route.fulfill(status=204))
+    page.goto("/portal")
+    before = used(page)
+    report(live_server, key, "polled-1", 30)
+    meter_says(page, before + 30, timeout=8_000)
+    expect(page.locator("[data-live]")).not_to_have_attribute("data-stream", "on")
+
+
+def test_without_scripts_the_page_is_right_at_each_load(open_as, live_server, key):
+    page = open_as(OFFICE, java_script_enabled=False)
+    before = used(page)
+    report(live_server, key, "plain-1", 15)
+    page.goto("/portal")
+    assert used(page) == before + 15
+
+
+def test_the_history_is_filtered_paged_and_exported(open_as, key):
+    page = open_as(OFFICE)
+    page.goto("/portal/usage?number=%2B442079460907")
+    expect(page.locator("#usage_rows table.cards tbody tr")).to_have_count(1)
+    page.goto("/portal/usage")
+    page.get_by_role("link", name="Older").click()
+    page.wait_for_url(re.compile("after="))
+    expect(page.locator("#usage_rows table.cards tbody tr").first).to_be_visible()
+    answer = page.request.get("/portal/usage.csv?number=%2B442079460907")
+    lines = answer.text().strip().splitlines()
+    assert len(lines) == 2
+    assert "'+442079460907" in lines[1]
+
+
+def test_the_statement_reads_the_same_on_the_page_and_on_paper(open_as, key):
+    page = open_as(OFFICE)
+    page.goto("/portal/statements")
+    page.goto("/portal/statements/current")
+    expect(page.locator("main")).to_contain_text("so far")
+    expect(page.locator("main")).to_contain_text("+44 20 7946 0907")
+    page.emulate_media(media="print")
+    expect(page.locator(".topbar")).to_be_hidden()
+    answer = page.request.get("/portal/statements/current.pdf")
+    assert answer.headers["content-type"] == "application/pdf"
+    text = "".join(sheet.extract_text() for sheet in PdfReader(BytesIO(answer.body())).pages)
+    text = "".join(text.split())  # a narrow column wraps
+    assert "+442079460907" in text
+    assert "sofar" in text
+
+
+PROVIDER_PAGES = (
+    "/provider",
+    "/provider/packages",
+    "/provider/packages/new",
+    "/provider/packages/office",
+    "/provider/packages/office/edit",
+    "/provider/tenants",
+    "/provider/tenants/new",
+    "/provider/tenants/acme",
+    "/provider/tenants/acme/edit",
+    "/provider/tenants/acme/plan",
+    "/provider/tenants/acme/plan?package=team",
+    "/provider/resources",
+    "/provider/resources/new",
+    "/provider/sources",
+    "/provider/sources/new",
+    "/provider/sources/pbx1",
+    "/provider/quarantine",
+    "/password",
+)
+TENANT_PAGES = ("/portal", "/portal/usage", "/portal/statements", "/portal/statements/current", "/password")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("who", "pages"), [(STAFF, PROVIDER_PAGES), (OFFICE, TENANT_PAGES)])
+def test_axe_finds_nothing_serious_and_nothing_overflows_a_phone(open_as, key, who, pages, scheme):
+    page = open_as(who, color_scheme=scheme, viewport={"width": 390, "height": 800})
+    findings = []
+    for path in pages:
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.status == 200, path
+        findings += serious_findings(page)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            findings.append(f"{path} overflows")
+    assert findings == []
+
+
+def test_the_sign_in_page_is_accessible_too(page, live_server):
+    page.goto(live_server.url + "/login")
+    assert serious_findings(page) == []

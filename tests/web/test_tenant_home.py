@@ -1,0 +1,76 @@
+"""The tenant's home in the states a package can bring it to, and its price."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from app.core.clock import utc_now
+from app.db import unit_of_work
+from app.domain.catalog.service import LimitSpec
+from app.domain.tenants import service as tenants
+
+
+@pytest.fixture
+def acme(make):
+    return make.tenant("Acme", timezone="Europe/Berlin")
+
+
+@pytest.fixture
+def office(make, acme, login):
+    return login(make.user(acme))
+
+
+def heading(answer):
+    return re.search(r"<h1>(.*?)</h1>", answer.text)[1]
+
+
+def test_without_a_limit_home_says_so(office, make, acme):
+    make.subscribe(acme, make.package("open", name="Open"))
+    make.usage(acme, 60, source=make.source())
+    page = office.get("/portal")
+    assert heading(page) == "No limit on minutes"
+    assert "1 used" in page.text
+
+
+def test_the_first_limited_resource_stands_in_the_heading(office, make, acme, now):
+    limits = (LimitSpec("fax_pages", 100),)
+    make.subscribe(acme, make.package("fax", limits), started_at=now - timedelta(days=3))
+    make.usage(acme, 60, source=make.source())
+    assert heading(office.get("/portal")) == "100 pages left"
+
+
+def test_a_suspended_tenant_reads_that_calls_are_refused(office, make, acme):
+    make.subscribe(acme, make.package("gold", {"voice_minutes": 600}))
+    assert "New calls are refused" not in office.get("/portal").text
+    with unit_of_work() as session:
+        tenants.set_suspended(session, tenants.by_slug(session, "acme"), True, actor="t", now=utc_now())
+    page = office.get("/portal").text
+    assert "New calls are refused" in page
+    assert 'data-meter="voice_minutes"' in page
+
+
+def test_the_latest_five_records_stand_below_with_a_way_to_all(office, make, acme, now):
+    make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000}), started_at=now - timedelta(days=3))
+    source = make.source()
+    for number in range(7):
+        make.usage(acme, 60, source=source, callee=f"#{number}", occurred_at=now - timedelta(minutes=number))
+    page = office.get("/portal").text
+    assert re.findall(r">#(\d)<", page) == ["0", "1", "2", "3", "4"]
+    assert 'href="/portal/usage">All usage<' in page
+    assert "7 minutes in 30 days" in page
+
+
+@pytest.mark.databases("sqlite")
+def test_two_thousand_records_cost_what_ten_do(office, make, acme, now, count_statements):
+    make.subscribe(acme, make.package("gold", {"voice_minutes": 600_000}), started_at=now - timedelta(days=3))
+    source = make.source()
+    seen = []
+    for records in (10, 2_000):
+        for number in range(records):
+            make.usage(acme, 60, source=source, external_id=f"{records}-{number}")
+        with count_statements() as statements:
+            assert office.get("/portal").status_code == 200
+        seen.append(statements.texts)
+    assert seen[0] == seen[1]
+    assert not any("sum(usage_record" in text for text in seen[1])

@@ -1,0 +1,104 @@
+"""The usage page's filters: swapped, refused, exported, and safe against odd addresses."""
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+
+from app.domain.catalog.service import LimitSpec
+
+
+@pytest.fixture
+def source(make):
+    return make.source("pbx1")
+
+
+@pytest.fixture
+def acme(make, now):
+    tenant = make.tenant("Acme", timezone="Europe/Berlin")
+    package = make.package("gold", (LimitSpec("voice_minutes", 60, "charge", 20_000),))
+    make.subscribe(tenant, package, started_at=now - timedelta(days=40))
+    return tenant
+
+
+@pytest.fixture
+def office(make, acme, login):
+    return login(make.user(acme))
+
+
+def export_link(answer):
+    return unescape(re.search(r'href="([^"]*usage\.csv[^"]*)"', answer.text)[1])
+
+
+def test_a_filter_swaps_the_rows_and_the_export_that_belongs_to_them(office, make, acme, source):
+    make.usage(acme, 30, source=source, callee="#1")
+    make.usage(acme, 2, "fax_pages", source=source, callee="#2")
+    page = office.get("/portal/usage").text
+    form = re.search(r'<form[^>]*id="filters"[^>]*>', page)[0]
+    assert 'hx-target="#usage_rows"' in form
+    fragment = office.fragment("/portal/usage?resource=fax_pages&number=", "div#usage_rows")
+    assert "<form" not in fragment.text
+    assert fragment.text.count('id="usage_rows"') == 1
+    assert re.findall(r">#(\d)<", fragment.text) == ["2"]
+    assert export_link(fragment) == "/portal/usage.csv?resource=fax_pages"
+
+
+@pytest.mark.parametrize("path", ["/portal/usage", "/portal/usage.csv"])
+@pytest.mark.databases("sqlite")
+def test_an_unreadable_day_shows_and_exports_nothing(office, make, acme, source, path):
+    make.usage(acme, 30, source=source, callee="#1")
+    answer = office.get(f"{path}?from=yesterday&number=1")
+    assert (answer.status_code, answer.mimetype) == (422, "text/html")
+    assert 'value="yesterday"' in answer.text
+    assert ">#1<" not in answer.text
+
+
+@pytest.mark.databases("sqlite")
+def test_a_fragment_brings_the_refusal_along(office):
+    fragment = office.fragment("/portal/usage?from=2026-11-20&to=2026-11-01", "div#usage_rows")
+    assert fragment.status_code == 422
+    assert "The last day lies before the first." in fragment.text
+
+
+def test_a_number_is_found_as_the_page_writes_it(office, make, acme, source):
+    make.usage(acme, 30, source=source, callee="+442079460958")
+    written = re.search(r">(\+44 [\d ]+)<", office.get("/portal/usage").text)[1]
+    found = office.get("/portal/usage", query_string={"number": written})
+    assert found.text.count(f">{written}<") == 1
+    assert "Nothing fits" in office.get("/portal/usage", query_string={"number": "+44 30"}).text
+
+
+@pytest.mark.parametrize("odd", ["endpoint=x", "_method=POST", "_scheme=javascript&_external=1", "_anchor=x"])
+@pytest.mark.databases("sqlite")
+def test_odd_arguments_do_not_reach_the_links(office, make, acme, source, now, odd):
+    for number in range(51):
+        make.usage(acme, 1, source=source, external_id=str(number), occurred_at=now)
+    answer = office.get(f"/portal/usage?{odd}")
+    assert answer.status_code == 200
+    assert export_link(answer) == "/portal/usage.csv"
+    older = re.search(r'href="([^"]*after=[^"]*)"', answer.text)[1]
+    assert older.startswith("/portal/usage?after=")
+
+
+@pytest.mark.databases("sqlite")
+def test_what_was_covered_in_part_and_what_not_at_all_read_apart(office, make, acme, source, now):
+    make.usage(acme, 90, source=source, occurred_at=now - timedelta(minutes=5))
+    make.usage(acme, 200, source=source, occurred_at=now)
+    text = " ".join(office.get("/portal/usage").text.split())
+    assert "3:20 beyond, at €0.02 a minute" in text
+    assert "1 from your allowance, 0:30 at €0.02 a minute" in text
+
+
+@pytest.mark.databases("sqlite")
+def test_the_chart_says_its_days_and_that_it_counts_every_direction(office, make, acme, source):
+    make.usage(acme, 30, source=source, direction="outbound")
+    assert "24 Oct 2026 – 22 Nov 2026<" in office.get("/portal/usage").text
+    assert "all directions and numbers" in office.get("/portal/usage?direction=outbound").text
+    assert "1 Nov 2026 – 22 Nov 2026<" in office.get("/portal/usage?from=2026-11-01").text
+
+
+@pytest.mark.databases("sqlite")
+def test_a_late_record_says_so(office, make, acme, source, now):
+    make.usage(acme, 30, source=source, occurred_at=now - timedelta(days=35))
+    assert '<span class="state plain">late</span>' in office.get("/portal/usage").text
