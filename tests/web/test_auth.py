@@ -61,7 +61,7 @@ def is_signed_in(client: FlaskClient) -> bool:
 
 
 def test_staff_and_users_land_on_their_own_pages(new_browser: Browser) -> None:
-    for email, home in ((STAFF, "/provider/"), (USER, "/portal/")):
+    for email, home in ((STAFF, "/provider"), (USER, "/portal")):
         client = new_browser()
         answer = sign_in(client, email)
         assert (answer.status_code, answer.location) == (303, home)
@@ -70,7 +70,7 @@ def test_staff_and_users_land_on_their_own_pages(new_browser: Browser) -> None:
 
 
 def test_neither_sees_the_others_pages(new_browser: Browser) -> None:
-    for email, foreign in ((STAFF, "/portal/"), (USER, "/provider/")):
+    for email, foreign in ((STAFF, "/portal"), (USER, "/provider")):
         client = new_browser()
         sign_in(client, email)
         assert client.get(foreign).status_code == 404
@@ -78,21 +78,21 @@ def test_neither_sees_the_others_pages(new_browser: Browser) -> None:
 
 def test_a_page_asked_for_before_signing_in_is_shown_after_it(new_browser: Browser) -> None:
     client = new_browser()
-    asked = client.get("/provider/?sort=name&page=2")
+    asked = client.get("/provider?sort=name&page=2")
     assert asked.status_code == 303
     assert asked.location.startswith("/login?next=")
     form = client.get(asked.location)
     wanted = re.search(r'name="next"[^>]*value="([^"]+)"', form.text)
     assert wanted
     answer = sign_in(client, next=wanted[1].replace("&amp;", "&"))
-    assert answer.location == "/provider/?sort=name&page=2"
+    assert answer.location == "/provider?sort=name&page=2"
 
 
 def test_htmx_is_sent_to_the_sign_in_page_as_a_whole(new_browser: Browser) -> None:
-    headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/provider/?page=2", "HX-Target": "div#rows"}
-    answer = new_browser().get("/provider/", headers=headers)
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/provider?page=2", "HX-Target": "div#rows"}
+    answer = new_browser().get("/provider", headers=headers)
     assert answer.status_code == 204
-    assert answer.headers["HX-Redirect"] == "/login?next=/provider/?page%3D2"
+    assert answer.headers["HX-Redirect"] == "/login?next=/provider?page%3D2"
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_htmx_is_sent_to_the_sign_in_page_as_a_whole(new_browser: Browser) -> No
 def test_no_trick_leads_to_another_site(trick: str, new_browser: Browser) -> None:
     assert local_page(trick) is None
     answer = sign_in(new_browser(), next=trick)
-    assert (answer.status_code, answer.location) == (303, "/provider/")
+    assert (answer.status_code, answer.location) == (303, "/provider")
 
 
-@pytest.mark.parametrize("page", ["/", "/portal/", "/provider/tenants/acme-2", "/portal/usage?day=2026-11-30&q=%2B49"])
+@pytest.mark.parametrize("page", ["/", "/portal", "/provider/tenants/acme-2", "/portal/usage?day=2026-11-30&q=%2B49"])
 def test_a_page_of_the_portal_is_kept(page: str) -> None:
     assert local_page(page) == page
 
@@ -204,7 +204,7 @@ def test_a_new_password_signs_out_everywhere_else(new_browser: Browser) -> None:
     sign_in(there)
     new = "another long password"
     answer = post(here, "/password", current=PASSWORD, new=new, repeat=new)
-    assert (answer.status_code, answer.location) == (303, "/provider/")
+    assert (answer.status_code, answer.location) == (303, "/provider")
     assert is_signed_in(here)
     assert not is_signed_in(there)
     assert sign_in(new_browser()).status_code == 422
@@ -235,7 +235,7 @@ def test_disabling_an_account_ends_its_sign_ins_at_once(new_browser: Browser, pe
     sign_in(client)
     with people.app_context(), unit_of_work() as session:
         accounts.disable_account(session, accounts.by_email(session, STAFF), actor="test", now=datetime.now(UTC))
-    assert client.get("/provider/").status_code == 303
+    assert client.get("/provider").status_code == 303
     assert sign_in(new_browser()).status_code == 422
 
 
@@ -292,4 +292,4 @@ def test_a_damaged_cookie_is_no_sign_in(new_browser: Browser) -> None:
     sign_in(client)
     with client.session_transaction() as session:
         session["_user_id"] = "guessed"
-    assert client.get("/provider/").status_code == 303
+    assert client.get("/provider").status_code == 303
