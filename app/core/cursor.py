@@ -52,7 +52,7 @@ def decode_cursor(word: str | None, *shape: type) -> tuple[Any, ...] | None:
 def _in_range(value: Any) -> bool:
     """What a database can compare: aware moments, 64-bit numbers, text without NUL."""
     if isinstance(value, datetime):
-        return value.tzinfo is not None
+        return value.tzinfo is not None and 1 < value.year < 9999  # whatever the zone, UTC can write it
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
     return "\0" not in value if isinstance(value, str) else True

@@ -7,6 +7,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 Interval = Literal["month", "year"]
+EARLIEST_YEAR = 2000  # no subscription starts before it, so no arithmetic meets the first year there is
 
 
 @dataclass(frozen=True, slots=True)

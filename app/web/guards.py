@@ -121,9 +121,7 @@ def _load_visitor(token: str) -> Visitor | None:
     found = _find(token)
     if found is None:
         return None
-    return Visitor(
-        token, found.account_id, found.email, found.name, found.tenant_id, accounts.is_due(found, utc_now())
-    )
+    return Visitor(token, found.account_id, found.email, found.name, found.tenant_id, accounts.is_due(found, utc_now()))
 
 
 def _find(token: str) -> FoundSignIn | None:

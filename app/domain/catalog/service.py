@@ -12,6 +12,7 @@ from app.core.ids import new_id
 from app.core.quantities import MAX_QUANTITY
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
+from app.domain.tenants.service import CURRENCIES
 
 CODE = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 # A package's life: what each status may become.
@@ -165,6 +166,8 @@ def checked(session: Session, spec: PackageSpec) -> PackageSpec:
         raise Invalid("missing_name", "Give the package a name.", field="name")
     if spec.interval not in ("month", "year"):
         raise Invalid("unknown_interval", "The interval is month or year.", field="interval")
+    if spec.currency not in CURRENCIES:
+        raise Invalid("unknown_currency", f"“{spec.currency}” is not a currency.", field="currency")
     known = {resource.code: resource for resource in list_resources(session)}
     limits = []
     for index, limit in enumerate(spec.limits):

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from app.core.ids import new_id, new_ids
-from app.core.periods import Interval, period_days
+from app.core.periods import EARLIEST_YEAR, Interval, period_days
 from app.core.quantities import billed_quantity
 from app.core.usage import Unreadable, UsageEvent
 from app.db import LostRace
@@ -185,6 +185,8 @@ class _Batch:
 
     def _days(self, subscriber: _Subscriber, occurred_at: datetime) -> tuple[date, date, bool]:
         """Local day of the act, first day of the period it counts in, and whether it came too late for its own."""
+        if occurred_at.year < EARLIEST_YEAR:  # and year 1 has no local time west of Greenwich
+            raise Unreadable("no_subscription", "It happened before the tenant had a package.")
         day = occurred_at.astimezone(subscriber.zone).date()
         key = (subscriber.tenant_id, day)
         if key not in self.days:

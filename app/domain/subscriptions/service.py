@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
-from app.core.periods import Interval, Period, period_on
+from app.core.periods import EARLIEST_YEAR, Interval, Period, period_on
 from app.db import rowcount
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package
@@ -128,6 +128,8 @@ def _start(
 ) -> Subscription:
     if started_at > now:
         raise Conflict("starts_in_future", "A subscription cannot start in the future.")
+    if started_at.year < EARLIEST_YEAR:
+        raise Invalid("starts_too_early", f"A subscription starts in {EARLIEST_YEAR} or later.", field="started_at")
     first_day = started_at.astimezone(ZoneInfo(tenant.timezone)).date()
     subscription = Subscription(
         tenant_id=tenant.id,

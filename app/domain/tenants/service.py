@@ -16,7 +16,10 @@ from app.domain.tenants.models import Tenant, TenantName
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ZONES = available_timezones()
-_CURRENCIES = frozenset(list_currencies())
+_LENGTHS = {
+    "name": 255, "domain": 255, "account_code": 64, "country": 2, "contact_name": 255, "contact_email": 255,
+}  # fmt: skip
+CURRENCIES = frozenset(list_currencies())  # ISO 4217
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,9 @@ def _check(profile: TenantProfile) -> None:
         raise Invalid("missing_name", "Give the tenant a name.", field="name")
     if profile.timezone not in _ZONES:
         raise Invalid("unknown_timezone", f"“{profile.timezone}” is not a time zone.", field="timezone")
-    if profile.currency not in _CURRENCIES:
+    if profile.currency not in CURRENCIES:
         raise Invalid("unknown_currency", f"“{profile.currency}” is not a currency.", field="currency")
-    for name, limit in (("name", 255), ("domain", 255), ("account_code", 64), ("country", 2), ("contact_name", 255)):
+    for name, limit in _LENGTHS.items():
         if len(getattr(profile, name)) > limit:
             raise Invalid("too_long", f"At most {limit} characters.", field=name)
 

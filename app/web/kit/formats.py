@@ -186,10 +186,7 @@ def phone(text: str | None, country: str | None = None) -> str:
     """
     if not text:
         return "–"
-    national = country is not None and text.isdigit() and len(text) >= MIN_PHONE_DIGITS
-    if national and not text.startswith("0"):
-        national = len(text) == 10 and phonenumbers.country_code_for_region(country) == 1
-    if not text.startswith("+") and not national:
+    if not text.startswith("+") and not (country and _is_national(text, country)):
         return text
     try:
         parsed = phonenumbers.parse(text, None if text.startswith("+") else country)
@@ -198,6 +195,12 @@ def phone(text: str | None, country: str | None = None) -> str:
     if not phonenumbers.is_possible_number(parsed):
         return text
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL).replace("-", " ")
+
+
+def _is_national(text: str, country: str) -> bool:
+    if not text.isdigit() or len(text) < MIN_PHONE_DIGITS:
+        return False
+    return text.startswith("0") or (len(text) == 10 and phonenumbers.country_code_for_region(country) == 1)
 
 
 def _local(at: datetime, zone: ZoneInfo | str) -> datetime:
