@@ -23,7 +23,7 @@ RETRY_SECONDS = 5
 def init_app(app: Flask) -> None:
     """Register a page for everything that can go wrong, and mark what is logged with the id the page shows."""
     app.log_exception = lambda exc_info: _log_with_id(app, exc_info)  # type: ignore[method-assign]
-    app.register_error_handler(SecurityError, _wrong_host)
+    app.register_error_handler(SecurityError, _for_people(_wrong_host))
     for kind, page in (
         (HTTPException, _http_error),
         (CSRFError, _csrf_error),

@@ -6,7 +6,9 @@ from html import unescape
 
 import pytest
 
+from app.db import unit_of_work
 from app.domain.catalog.service import LimitSpec
+from app.domain.subscriptions import service as subscriptions
 
 
 @pytest.fixture
@@ -100,5 +102,8 @@ def test_the_chart_says_its_days_and_that_it_counts_every_direction(office, make
 
 @pytest.mark.databases("sqlite")
 def test_a_late_record_says_so(office, make, acme, source, now):
+    with unit_of_work() as session:
+        running = subscriptions.period_of(subscriptions.require_live(session, acme), now)
+        subscriptions.close_before(session, acme.id, running.first_on)
     make.usage(acme, 30, source=source, occurred_at=now - timedelta(days=35))
     assert '<span class="state plain">late</span>' in office.get("/portal/usage").text
