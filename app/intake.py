@@ -1,63 +1,73 @@
 """Call records as PBXs write them: read by `app.pbx`, counted by `app.domain.metering`. For the API and for imports."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from app.core.clock import utc_now
 from app.core.usage import Ignored, SourceSettings, Unreadable
 from app.db import run_in_transaction
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import Report, Result, ingest
 from app.pbx import asterisk, freeswitch
 
 CHUNK = 1_000
 
 
 class CdrCount:
-    """What became of the reports so far: recorded, duplicate, ignored, quarantined; and why, where there is a why."""
+    """What became of the reports so far: recorded, duplicate, ignored, quarantined; and why, where there is a why.
 
-    def __init__(self) -> None:
+    `tell(line_number, result)` hears of every report that is set aside; a report that is no line of a file has 0.
+    """
+
+    def __init__(self, tell: Callable[[int, Result], None] = lambda line_number, result: None) -> None:
         self.found: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.tell = tell
 
     def ignore(self, reason: str) -> None:
         """Count a report that is understood and is not usage."""
         self.found["ignored"] += 1
         self.reasons[reason] += 1
 
-    def store(self, source_id: int, reports: list[Report]) -> None:
+    def store(self, source_id: int, reports: list[Report], line_numbers: Iterable[int] = (0,)) -> None:
         """Count `reports` in one transaction."""
         now = utc_now()
-        for result in run_in_transaction(lambda session: ingest(session, source_id, reports, now=now)):
-            self.found["quarantined" if result.status == "conflict" else result.status] += 1
+        results = run_in_transaction(lambda session: ingest(session, source_id, reports, now=now))
+        for result, line_number in zip(results, line_numbers, strict=True):
+            status = "quarantined" if result.status == "conflict" else result.status
+            self.found[status] += 1
             if result.code:
                 self.reasons[result.code] += 1
+            if status == "quarantined":
+                self.tell(line_number, result)
 
 
 def count_freeswitch(
     count: CdrCount, source_id: int, settings: SourceSettings, body: bytes, content_type: str, uuid: str
-) -> None:
-    """Count one report of mod_json_cdr or mod_xml_cdr, in whatever encoding."""
+) -> bool:
+    """Count one report of mod_json_cdr or mod_xml_cdr, in whatever encoding. False when it is ignored: not kept."""
     try:
         outcome = freeswitch.parse_cdr(body, content_type, uuid, settings)
     except Unreadable as problem:
         count.store(source_id, [Report(problem, body, "freeswitch", content_type)])
-        return
+        return True
     if isinstance(outcome, Ignored):
         count.ignore(outcome.reason)
-        return
+        return False
     count.store(source_id, [Report(outcome, body, "freeswitch", content_type)])
+    return True
 
 
 def count_asterisk(count: CdrCount, source_id: int, settings: SourceSettings, text: str | Iterable[str]) -> None:
     """Count the rows of a Master.csv, a thousand in a transaction."""
     rows = asterisk.parse_csv(text, settings)
     while chunk := list(islice(rows, CHUNK)):
-        reports = []
+        reports, line_numbers = [], []
         for row in chunk:
             if isinstance(row.outcome, Ignored):
                 count.ignore(row.outcome.reason)
             else:
                 reports.append(Report(row.outcome, row.raw, "asterisk"))
+                line_numbers.append(row.line_number)
         if reports:
-            count.store(source_id, reports)
+            count.store(source_id, reports, line_numbers)

@@ -1,6 +1,9 @@
 """`flask import`: call records out of files, through the same door as the API's."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +14,7 @@ from app.core.errors import Invalid
 from app.db import db
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Source
+from app.domain.metering.ingest import Result
 from app.intake import CdrCount, count_asterisk, count_freeswitch
 
 _FREESWITCH_NAME = re.compile(r"(a_)?[0-9A-Za-z-]+\.cdr\.(json|xml)")
@@ -21,17 +25,21 @@ group = Commands("import", help="Call records out of files.")
 @group.command("freeswitch")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--source", "code", default="", help="Code of the source; may be left out where there is only one.")
-@click.option("--delete", is_flag=True, help="Remove each file once it is stored.")
+@click.option("--delete", is_flag=True, help="Remove each file once it is stored; what is ignored stays.")
 def import_freeswitch(paths: tuple[Path, ...], code: str, delete: bool) -> None:
     """Take what FreeSWITCH left in its error folder (files, or folders of them) while the portal was down."""
     source = _source(code)
     source_id, settings = source.id, accounts.settings_of(source)
     count = CdrCount()
     for path in _cdr_files(paths):
+        count.tell = partial(_tell, path)
         content_type = "text/xml" if path.suffix == ".xml" else "application/json"
-        count_freeswitch(count, source_id, settings, path.read_bytes(), content_type, path.name.split(".")[0])
-        if delete:
-            path.unlink()  # committed: what cannot be read is in quarantine, whole
+        with _opened(path):
+            body = path.read_bytes()
+        stored = count_freeswitch(count, source_id, settings, body, content_type, path.name.split(".")[0])
+        if delete and stored:
+            with _opened(path):
+                path.unlink()  # committed: what cannot be read is in quarantine, whole
     _report(count)
 
 
@@ -44,9 +52,24 @@ def import_asterisk(files: tuple[Path, ...], code: str) -> None:
     source_id, settings = source.id, accounts.settings_of(source)
     count = CdrCount()
     for path in files:
-        with path.open(encoding="utf-8", errors="replace", newline="") as lines:
+        count.tell = partial(_tell, path)
+        with _opened(path), path.open(encoding="utf-8", errors="replace", newline="") as lines:
             count_asterisk(count, source_id, settings, lines)
     _report(count)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[None]:
+    """Names the file that cannot be read or removed; what came before it is committed and found again next time."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from None
+
+
+def _tell(path: Path, line_number: int, result: Result) -> None:
+    place = f"{path}:{line_number}" if line_number else str(path)
+    click.echo(f"{place}: {result.code}: {result.detail.removeprefix(f'line {line_number}: ')}", err=True)
 
 
 def _source(code: str) -> Source:
