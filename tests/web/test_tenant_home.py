@@ -2,12 +2,14 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 
 from app.core.clock import utc_now
 from app.db import unit_of_work
 from app.domain.catalog.service import LimitSpec
+from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 
 
@@ -40,14 +42,28 @@ def test_the_first_limited_resource_stands_in_the_heading(office, make, acme, no
     assert heading(office.get("/portal")) == "100 pages left"
 
 
-def test_a_suspended_tenant_reads_that_calls_are_refused(office, make, acme):
+def test_a_suspended_tenant_reads_it_above_its_meters(office, make, acme):
     make.subscribe(acme, make.package("gold", {"voice_minutes": 600}))
-    assert "New calls are refused" not in office.get("/portal").text
+    assert "suspended" not in office.get("/portal").text
     with unit_of_work() as session:
         tenants.set_suspended(session, tenants.by_slug(session, "acme"), True, actor="t", now=utc_now())
     page = office.get("/portal").text
-    assert "New calls are refused" in page
-    assert 'data-meter="voice_minutes"' in page
+    assert 0 < page.index("Your service is suspended.") < page.index('data-meter="voice_minutes"')
+
+
+def test_what_is_used_leads_to_the_records_it_sums(office, make, acme, now):
+    make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000}), started_at=now - timedelta(days=40))
+    source = make.source()
+    make.usage(acme, 65, source=source)
+    make.usage(acme, 600, source=source, occurred_at=now - timedelta(days=35))
+    with unit_of_work() as session:
+        subscriptions.close_before(session, acme.id, (now - timedelta(days=9)).date())
+    make.usage(acme, 30, source=source, occurred_at=now - timedelta(days=34))  # late: it counts in the running period
+    link = re.search(r'href="([^"]+)">1:35 used<', office.get("/portal").text)
+    found = office.get(unescape(link[1])).text
+    assert "13 November to 12 December 2026" in found
+    assert "<b>1:35</b>" in found and "in 2 records" in found
+    assert found.count('class="r talk"') == 2
 
 
 def test_the_latest_five_records_stand_below_with_a_way_to_all(office, make, acme, now):

@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 
 from app.db import unit_of_work
+from app.domain.catalog.models import Resource
 from app.domain.catalog.service import LimitSpec
 from app.domain.subscriptions import service as subscriptions
 
@@ -107,3 +108,61 @@ def test_a_late_record_says_so(office, make, acme, source, now):
         subscriptions.close_before(session, acme.id, running.first_on)
     make.usage(acme, 30, source=source, occurred_at=now - timedelta(days=35))
     assert '<span class="state plain">late</span>' in office.get("/portal/usage").text
+
+
+@pytest.mark.parametrize("bad", ["resource=extensions", "resource=nothing", "direction=sideways", "period=soon"])
+@pytest.mark.parametrize("path", ["/portal/usage", "/portal/usage.csv"])
+@pytest.mark.databases("sqlite")
+def test_a_choice_that_is_not_on_the_list_is_refused(office, make, acme, source, path, bad):
+    make.usage(acme, 30, source=source, callee="#1")
+    answer = office.get(f"{path}?{bad}")
+    assert answer.status_code == 422
+    assert ">#1<" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("number", "found"), [("+49 30 901820", 3), ("+4930901820", 3), ("9018", 3), ("030901820", 1), ("+49", 1)]
+)
+def test_a_number_is_found_however_the_pbx_wrote_it(office, make, acme, source, number, found):
+    for callee in ("+4930901820", "0114430901820", "030901820", "+442079460958"):
+        make.usage(acme, 30, source=source, callee=callee)
+    lines = office.get("/portal/usage.csv", query_string={"number": number}).text.splitlines()
+    assert len(lines) - 1 == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "totals"),
+    [
+        ("", [("62", "4"), ("3", "1")]),
+        ("resource=fax_pages", [("3", "1")]),
+        ("from=2026-11-21", [("2", "3"), ("3", "1")]),
+        ("direction=outbound", [("62", "3")]),
+        ("direction=outbound&to=2026-11-21", [("60:59", "2")]),
+        ("direction=inbound", [("0", "1")]),
+    ],
+)
+def test_totals_are_exact_whatever_is_filtered(office, make, acme, source, now, arguments, totals):
+    for number, seconds in enumerate((61, 59, 3_600)):
+        make.usage(acme, seconds, source=source, direction="outbound", occurred_at=now - timedelta(days=number))
+    make.usage(acme, 600, source=source, direction="inbound", metered=False)
+    make.usage(acme, 3, "fax_pages", source=source)
+    text = " ".join(office.get(f"/portal/usage?{arguments}").text.split())
+    assert re.findall(r"<b>([\d:,]+)</b> <span class=\"muted\">in ([\d,]+) record", text) == totals
+
+
+def test_every_page_shows_the_total_of_all(office, make, acme, source, now):
+    for number in range(51):
+        make.usage(acme, 1, source=source, external_id=str(number), occurred_at=now)
+    page = office.get("/portal/usage").text
+    older = unescape(re.search(r'href="([^"]*after=[^"]*)"', page)[1])
+    for text in (page, office.get(older).text):
+        assert "<b>0:51</b>" in text and "in 51 records" in text
+
+
+@pytest.mark.databases("sqlite")
+def test_what_a_billing_step_adds_is_said(office, make, acme, source):
+    with unit_of_work() as unit:
+        unit.get_one(Resource, "voice_minutes").first_step = 30
+    make.usage(acme, 10, source=source)
+    text = " ".join(office.get("/portal/usage").text.split())
+    assert "0:10" in text and "0:30 from your allowance" in text

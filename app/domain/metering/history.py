@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.core.periods import local_midnight
@@ -50,6 +49,15 @@ class UsagePage:
     rows: list[UsageRow]
     older: Cursor | None
     newer: Cursor | None = None  # where the page before begins, read backwards
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotal:
+    """How many records of a resource fit, and the base units they were counted as."""
+
+    resource: Resource
+    records: int
+    quantity: int
 
 
 def find_usage(
@@ -119,33 +127,64 @@ def daily_totals(session: Session, tenant_id: int, resource: str, first: date, l
     return [(day, found.get(day, 0)) for day in days]
 
 
+def totals(session: Session, tenant_id: int, query: UsageQuery, *, zone: ZoneInfo) -> list[UsageTotal]:
+    """What all records that fit sum to, per resource in display order. One statement: out of the daily rollup
+    where whole days are asked for, else over the records themselves."""
+    if query.direction or query.number or query.since or query.until or query.period_on:
+        record = UsageRecord
+        found = select(Resource, func.count(), func.sum(record.quantity)).join(
+            record, record.resource_code == Resource.code
+        )
+        found = found.where(record.tenant_id == tenant_id, *_fits(query, zone))
+    else:
+        day = UsageDay
+        found = select(Resource, func.sum(day.records), func.sum(day.quantity)).join(
+            day, day.resource_code == Resource.code
+        )
+        found = found.where(day.tenant_id == tenant_id, *_days_fit(query))
+    rows = session.execute(found.group_by(Resource.code).order_by(Resource.position, Resource.code))
+    return [UsageTotal(resource, int(records), int(quantity)) for resource, records, quantity in rows]
+
+
 def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Select[UsageRecord, Resource, str]:
     record = UsageRecord
-    statement = (
+    return (
         select(record, Resource, Source.code)
         .join(Resource, Resource.code == record.resource_code)
         .join(Source, Source.id == record.source_id)
-        .where(record.tenant_id == tenant_id)
+        .where(record.tenant_id == tenant_id, *_fits(query, zone))
         .order_by(record.occurred_at.desc(), record.id.desc())
     )
+
+
+def _fits(query: UsageQuery, zone: ZoneInfo) -> Iterator[ColumnElement[bool]]:
+    record = UsageRecord
     since = local_midnight(query.first_day, zone) if query.first_day else query.since
     until = local_midnight(query.last_day + timedelta(days=1), zone) if query.last_day else query.until
     if query.resource:
-        statement = statement.where(record.resource_code == query.resource)
+        yield record.resource_code == query.resource
     if query.direction:
-        statement = statement.where(record.direction == query.direction)
+        yield record.direction == query.direction
     if query.number:
-        statement = statement.where(_has_number(query.number))
+        yield _has_number(query.number)
     if since:
-        statement = statement.where(record.occurred_at >= since)
+        yield record.occurred_at >= since
     if until:
-        statement = statement.where(record.occurred_at < until)
+        yield record.occurred_at < until
     if query.period_on:
-        statement = statement.where(record.period_on == query.period_on)
-    return statement
+        yield record.period_on == query.period_on
 
 
-def _has_number(text: str) -> Any:
+def _days_fit(query: UsageQuery) -> Iterator[ColumnElement[bool]]:
+    if query.resource:
+        yield UsageDay.resource_code == query.resource
+    if query.first_day:
+        yield UsageDay.day >= query.first_day
+    if query.last_day:
+        yield UsageDay.day <= query.last_day
+
+
+def _has_number(text: str) -> ColumnElement[bool]:
     part = text.lstrip("+").replace("%", "").replace("_", "")
     return or_(UsageRecord.caller.contains(part), UsageRecord.callee.contains(part))
 

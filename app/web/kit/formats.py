@@ -203,6 +203,23 @@ def _is_national(text: str, country: str) -> bool:
     return text.startswith("0") or (len(text) == 10 and phonenumbers.country_code_for_region(country) == 1)
 
 
+def searched_phone(text: str) -> str:
+    """What to look for when somebody types or copies a number as pages write it.
+
+    A whole international number is looked for without its country code, since a PBX may have reported it as
+    `+4930901820`, `004930901820` or `030901820`; anything else without its spaces.
+
+    >>> searched_phone("+49 30 901820"), searched_phone("7946 0958"), searched_phone("+49")
+    ('30901820', '79460958', '+49')
+    """
+    bare = "".join(text.split())
+    try:
+        parsed = phonenumbers.parse(bare, None)
+    except phonenumbers.NumberParseException:
+        return bare
+    return str(parsed.national_number) if phonenumbers.is_possible_number(parsed) else bare
+
+
 def _local(at: datetime, zone: ZoneInfo | str) -> datetime:
     """The wall clock of `zone`. A naive moment has no place here."""
     if at.tzinfo is None:

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import date
-from typing import Any
 
 from flask import Response, abort, current_app, g, request, url_for
 
@@ -108,8 +107,7 @@ def _paper(tenant: Tenant) -> str:
 
 
 def _csv_url(found: Statement) -> str:
-    """The records of the statement's days as CSV; empty where the portal offers no such export."""
+    """The records of the statement as CSV; empty where the portal offers no such export."""
     if "tenant.usage_csv" not in current_app.view_functions:
         return ""
-    days: dict[str, Any] = {"from": found.period.first_on, "to": found.last_day}
-    return url_for("tenant.usage_csv", **days)
+    return url_for("tenant.usage_csv", period=found.period.first_on)

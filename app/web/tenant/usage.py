@@ -9,21 +9,26 @@ from zoneinfo import ZoneInfo
 from flask import Response, g, request
 
 from app.core.clock import utc_now
+from app.core.periods import Period
 from app.db import db
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
 from app.domain.metering import history
 from app.domain.metering.history import UsagePage, UsageQuery
+from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from app.web.kit.csv import csv_response
+from app.web.kit.formats import searched_phone
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.render import render
 from app.web.tenant import bp
+from app.web.tenant.statement_text import period_text
 
 CHART_DAYS = 30
 MOST_CHART_DAYS = 92
 MAX_TEXT = 64
+YEARS = range(2000, 2201)
 DIRECTIONS = ("outbound", "inbound", "internal")
 CSV_HEADER = (
     "time", "resource", "direction", "from", "to", "measured", "counted", "from allowance", "carried over", "beyond",
@@ -37,8 +42,9 @@ def usage() -> Response:
     session = db.session()
     tenant = session.get_one(Tenant, g.tenant_id)
     zone = ZoneInfo(tenant.timezone)
-    resources = [resource for resource in catalog.list_resources(session) if resource.kind == "metered"]
-    query, problems = _query()
+    resources = _metered()
+    query, problems = _query(resources)
+    query, period = _in_period(query)
     page = UsagePage([], None) if problems else _page(query, zone)
     charted = next((resource for resource in resources if resource.code == query.resource), resources[0])
     return render(
@@ -47,24 +53,31 @@ def usage() -> Response:
         status=422 if problems else 200,
         tenant=tenant,
         page=page,
+        totals=history.totals(session, g.tenant_id, query, zone=zone) if page.rows else [],
         given=_given(),
         filters={name: value for name, value in _given().items() if value},
         problems=problems,
+        period=period_text(period.first_on, period.end_on) if period else "",
         resource_choices=[(resource.code, resource.name) for resource in resources],
         charted=charted,
-        days=_days(charted, query, utc_now().astimezone(zone).date()) if page.rows else [],
+        days=_days(charted, query, period, utc_now().astimezone(zone).date()) if page.rows else [],
     )
 
 
 @bp.get("/usage.csv")
 def usage_csv() -> Response:
     """Every row that fits the filters, written while it is read; the page with its 422 where they cannot be read."""
-    query, problems = _query()
+    query, problems = _query(_metered())
     if problems:
         return usage()
+    query, _ = _in_period(query)
     tenant = db.session.get_one(Tenant, g.tenant_id)
     zone, slug = ZoneInfo(tenant.timezone), tenant.slug
     return csv_response(f"usage-{slug}.csv", CSV_HEADER, _csv_rows(g.tenant_id, query, zone))
+
+
+def _metered() -> list[Resource]:
+    return [resource for resource in catalog.list_resources(db.session()) if resource.kind == "metered"]
 
 
 def _page(query: UsageQuery, zone: ZoneInfo) -> UsagePage:
@@ -94,27 +107,50 @@ def _csv_rows(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Iterator[tup
 
 def _given() -> dict[str, str]:
     """The filters as they were typed."""
-    names = ("resource", "direction", "number", "from", "to")
+    names = ("resource", "direction", "number", "from", "to", "period")
     return {name: request.args.get(name, "").replace("\0", "")[:MAX_TEXT].strip() for name in names}
 
 
-def _query() -> tuple[UsageQuery, dict[str, str]]:
+def _query(resources: list[Resource]) -> tuple[UsageQuery, dict[str, str]]:
     """The filters as a query, and a message for each one that cannot be read."""
     given, problems = _given(), {}
     days: dict[str, date | None] = {}
-    for name in ("from", "to"):
+    for name in ("from", "to", "period"):
         try:
-            days[name] = date.fromisoformat(given[name]) if given[name] else None
-            if days[name] and not 2000 <= days[name].year <= 2200:  # type: ignore[union-attr]
-                raise ValueError
+            days[name] = _day(given[name])
         except ValueError:
             days[name], problems[name] = None, gettext("Write the day as year-month-day, such as 2026-11-30.")
-    number = "".join(given["number"].split())  # pages group the digits, records do not
-    query = UsageQuery(resource=given["resource"], direction=given["direction"], number=number)
-    query = replace(query, first_day=days["from"], last_day=days["to"])
-    if query.first_day and query.last_day and query.first_day > query.last_day:
+    choices = {"resource": [resource.code for resource in resources], "direction": DIRECTIONS}
+    problems |= {
+        name: gettext("Choose one of the list.") for name in choices if given[name] not in ("", *choices[name])
+    }
+    if days["from"] and days["to"] and days["from"] > days["to"]:
         problems["to"] = gettext("The last day lies before the first.")
+    query = UsageQuery(
+        resource=given["resource"],
+        direction=given["direction"],
+        number=searched_phone(given["number"]),
+        first_day=days["from"],
+        last_day=days["to"],
+        period_on=days["period"],
+    )
     return query, problems
+
+
+def _day(text: str) -> date | None:
+    day = date.fromisoformat(text) if text else None
+    if day and day.year not in YEARS:
+        raise ValueError("a year that no record has")
+    return day
+
+
+def _in_period(query: UsageQuery) -> tuple[UsageQuery, Period | None]:
+    """The query for the whole period that its day lies in, and that period."""
+    subscription = subscriptions.live(db.session(), g.tenant_id) if query.period_on else None
+    if subscription is None or query.period_on is None:
+        return query, None
+    period = subscriptions.period_on_day(subscription, query.period_on)
+    return replace(query, period_on=period.first_on), period
 
 
 def _key(name: str) -> history.Cursor | None:
@@ -122,10 +158,10 @@ def _key(name: str) -> history.Cursor | None:
     return (found[0], found[1]) if found else None
 
 
-def _days(resource: Resource, query: UsageQuery, today: date) -> list[tuple[date, int]]:
-    """The chart's days: the filtered range, or the last thirty days of it."""
-    last = min(query.last_day or today, today)
-    first = query.first_day or last - timedelta(days=CHART_DAYS - 1)
+def _days(resource: Resource, query: UsageQuery, period: Period | None, today: date) -> list[tuple[date, int]]:
+    """The chart's days: the filtered range or period, else the last thirty days."""
+    last = min(query.last_day or (period.end_on - timedelta(days=1) if period else today), today)
+    first = query.first_day or (period.first_on if period else last - timedelta(days=CHART_DAYS - 1))
     first = max(first, last - timedelta(days=MOST_CHART_DAYS - 1))
     if first > last:
         return []
