@@ -1,10 +1,11 @@
 """The blueprint of every machine route, and what each request must bring."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,8 +37,14 @@ class Operation:
     gives: type
     endpoint: str
     content_type: str
+    takes_also: Mapping[str, Any]
     also: tuple[int, ...]
     query: tuple[str, ...]
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Whether it changes something, so that a body is read and an Idempotency-Key kept."""
+        return self.method != "GET"
 
 
 operations: list[Operation] = []
@@ -52,12 +59,14 @@ def operation(
     gives: type,
     takes: tuple[type, ...] = (),
     content_type: str = "application/json",
+    takes_also: Mapping[str, Any] = MappingProxyType({}),
     also: tuple[int, ...] = (),
     query: tuple[str, ...] = (),
 ) -> Callable[[View], View]:
     """Open a route to keys with `scope`, and describe it: the only way to add one, so none is undescribed.
 
-    `takes` are the types a body may have, `gives` that of the answer; `also` the further status codes.
+    `takes` are the types a body may have, `takes_also` those of other content types, `gives` that of the answer;
+    `also` the status codes beyond 200 and those of every route.
     """
 
     def register(view: View) -> View:
@@ -72,7 +81,7 @@ def operation(
             return view(**arguments)
 
         operations.append(
-            Operation(method, path, summary, scope, takes, gives, view.__name__, content_type, also, query)
+            Operation(method, path, summary, scope, takes, gives, view.__name__, content_type, takes_also, also, query)
         )
         bp.add_url_rule(path, view.__name__, guarded, methods=[method])
         return view

@@ -26,7 +26,6 @@ class CdrAnswer(msgspec.Struct, omit_defaults=True):
     scope="usage",
     gives=CdrAnswer,
     content_type="*/*",
-    also=(413, 415),
     query=("uuid", "verbose"),
 )
 def report_freeswitch() -> Response:
@@ -46,7 +45,6 @@ def report_freeswitch() -> Response:
     scope="usage",
     gives=CdrAnswer,
     content_type="text/csv",
-    also=(413, 415),
     query=("verbose",),
 )
 def report_asterisk() -> Response:

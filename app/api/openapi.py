@@ -7,9 +7,11 @@ import msgspec
 from flask import Response, render_template
 
 from app.api.blueprint import Operation, answer, bp, operations
+from app.api.examples import EXAMPLES
+from app.api.idempotency import HEADER, MAX_LENGTH
 
 PROBLEMS = {
-    400: "The body is not JSON",
+    400: "The request cannot be read",
     401: "No valid API key",
     403: "The key lacks the scope",
     404: "Not found",
@@ -38,6 +40,13 @@ _PROBLEM = {
         },
     },
 }
+_IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
+    "description": "The first answer is given again for 24 hours; with another request 422, while it runs 409.",
+}
 
 
 @bp.get("/openapi.json")
@@ -49,12 +58,23 @@ def openapi() -> Response:
 @bp.get("/docs")
 def docs() -> str:
     """The same, for people. Needs no key."""
-    return render_template("api/docs.html", description=description(), operations=operations, problems=PROBLEMS)
+    return render_template(
+        "api/docs.html",
+        description=description(),
+        operations=operations,
+        examples={name: (_pretty(example.body), _pretty(example.answer)) for name, example in EXAMPLES.items()},
+        statuses=statuses,
+        problems=PROBLEMS,
+    )
+
+
+def _pretty(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 def description() -> dict[str, Any]:
     """The OpenAPI document."""
-    types = [kind for op in operations for kind in (*op.takes, op.gives)]
+    types = [kind for op in operations for kind in (*op.takes, *op.takes_also.values(), op.gives)]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     by_type = dict(zip(map(repr, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -77,26 +97,52 @@ def description() -> dict[str, Any]:
 
 
 def _operation(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
-    success = {"description": "OK", "content": {"application/json": {"schema": by_type[repr(op.gives)]}}}
-    problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    responses: dict[str, Any] = {"200": success}
-    if 201 in op.also:
-        responses["201"] = {**success, "description": "Created"}
-    for status in sorted({*op.also, 401, 403, 500, 503} - {201}):
-        responses[str(status)] = {"description": PROBLEMS[status], **problem}
     described: dict[str, Any] = {
         "operationId": op.endpoint,
         "summary": op.summary,
         "description": f"Scope: `{op.scope}`",
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in re.findall(r"<(\w+)>", op.path)
-        ]
-        + [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in op.query],
-        "responses": responses,
+        "parameters": _parameters(op),
+        "responses": _responses(op, by_type),
     }
-    if op.method in ("POST", "PUT"):
-        given = [by_type[repr(kind)] for kind in op.takes] or [{"type": "string"}]
-        schema = given[0] if len(given) == 1 else {"anyOf": given}
-        described["requestBody"] = {"required": True, "content": {op.content_type: {"schema": schema}}}
+    if op.is_unsafe:
+        described["requestBody"] = {"required": True, "content": _content(op, by_type)}
     return described
+
+
+def _parameters(op: Operation) -> list[dict[str, Any]]:
+    example = EXAMPLES[op.endpoint]
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example.path[name]}
+        for name in re.findall(r"<(\w+)>", op.path)
+    ]
+    in_query = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+        | ({"example": example.query[name]} if name in example.query else {})
+        for name in op.query
+    ]
+    return in_path + in_query + ([_IDEMPOTENCY_KEY] if op.is_unsafe else [])
+
+
+def _content(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
+    given = [by_type[repr(kind)] for kind in op.takes] or [{"type": "string"}]
+    schema = given[0] if len(given) == 1 else {"anyOf": given}
+    content = {op.content_type: {"schema": schema, "example": EXAMPLES[op.endpoint].body}}
+    return content | {kind: {"schema": by_type[repr(taken)]} for kind, taken in op.takes_also.items()}
+
+
+def _responses(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
+    shown = {"schema": by_type[repr(op.gives)], "example": EXAMPLES[op.endpoint].answer}
+    success = {"description": "OK", "content": {"application/json": shown}}
+    problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    responses: dict[str, Any] = {"200": success}
+    if 201 in op.also:
+        responses["201"] = {**success, "description": "Created"}
+    for status in statuses(op):
+        responses[str(status)] = {"description": PROBLEMS[status], **problem}
+    return responses
+
+
+def statuses(op: Operation) -> list[int]:
+    """The codes of its problems: those of every route, of every body, and its own."""
+    unsafe = {400, 409, 413, 415, 422} if op.is_unsafe else set()
+    return sorted({*op.also, *unsafe, 401, 403, 500, 503} - {201})

@@ -63,7 +63,7 @@ class PackageAnswer(msgspec.Struct):
     scope="provision",
     takes=(PackageBody,),
     gives=PackageAnswer,
-    also=(201, 400, 409, 415, 422),
+    also=(201,),
 )
 def put_package(code: str) -> Response:
     """Every tenant on it has the new limits once this answers; the same body again changes nothing."""

@@ -105,7 +105,7 @@ class MetersAnswer(msgspec.Struct):
 
 @operation(
     "PUT", "/tenants/<slug>", "Create or change a tenant", scope="provision", takes=(TenantBody,), gives=TenantAnswer,
-    also=(201, 400, 409, 415, 422),
+    also=(201,),
 )  # fmt: skip
 def put_tenant(slug: str) -> Response:
     """The same body again changes nothing."""
@@ -133,7 +133,7 @@ def get_tenant(ref: str) -> Response:
 
 @operation(
     "PUT", "/tenants/<ref>/subscription", "Put a tenant on a package, or move it there at once", scope="provision",
-    takes=(SubscriptionBody,), gives=SubscriptionAnswer, also=(400, 404, 409, 415, 422),
+    takes=(SubscriptionBody,), gives=SubscriptionAnswer, also=(404,),
 )  # fmt: skip
 def put_subscription(ref: str) -> Response:
     """Usage of the running period stays and counts against the new limits."""

@@ -1,6 +1,6 @@
 """Usage as events: one, a batch, or CloudEvents."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from flask import Response, g, request
@@ -32,6 +32,18 @@ class Batch(msgspec.Struct):
     events: list[Event]
 
 
+class CloudEvent(msgspec.Struct):
+    """The same as a CloudEvent 1.0: `source` and `id` the identity, `type` the resource, `subject` the tenant."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    data: dict[str, Any]
+
+
 class EventResult(msgspec.Struct, omit_defaults=True):
     """What became of one event: recorded, duplicate, conflict or quarantined (with a code)."""
 
@@ -56,8 +68,11 @@ class UsageAnswer(msgspec.Struct):
     "Report usage; 200 means it is committed",
     scope="usage",
     takes=(Event, Batch),
+    takes_also={
+        "application/cloudevents+json": CloudEvent,
+        "application/cloudevents-batch+json": list[CloudEvent],
+    },
     gives=UsageAnswer,
-    also=(400, 413, 415, 422),
 )
 def report_usage() -> Response:
     """Count a body of events, each once."""

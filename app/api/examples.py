@@ -1,0 +1,132 @@
+"""What the description shows of each operation: a request and its answer. The tests send and compare them in turn."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One call: what comes back, what stands in the address, what is sent."""
+
+    answer: Any
+    path: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    body: Any = None  # JSON, or text as the switch sends it
+
+
+_CONTENT = {
+    "name": "Gold",
+    "currency": "EUR",
+    "interval": "month",
+    "price": "49.00",
+    "cost": "20.00",
+    "setup_fee": "0.00",
+    "public": True,
+    "limits": [
+        {"resource": "fax_pages", "included": 100, "at_limit": "block", "overage_price": "0.00"},
+        {"resource": "voice_minutes", "included": 60_000, "at_limit": "charge", "overage_price": "0.02"},
+    ],
+}
+_PACKAGE = {"code": "gold", "status": "published", "revision": 1, **_CONTENT}
+_PROFILE = {
+    "name": "Acme",
+    "domain": "acme.example",
+    "account_code": "acme-7",
+    "timezone": "Europe/Berlin",
+    "currency": "EUR",
+}
+_TENANT = {"slug": "acme", **_PROFILE, "country": "", "contact_name": "", "contact_email": "", "status": "active"}
+_START = "2026-11-01T00:00:00+01:00"
+_PERIOD = {"start": _START, "end": "2026-12-01T00:00:00+01:00"}
+_SUBSCRIPTION = {"tenant": "acme", "package": "gold", "revision": 1, "started_at": _START, "period": _PERIOD}
+_EVENT = {
+    "id": "evt-1",
+    "tenant": "acme",
+    "resource": "fax_pages",
+    "quantity": 3,
+    "occurred_at": "2026-11-22T20:10:41Z",
+    "attributes": {"from": "4930123", "to": "4420123456"},
+}
+_METER = {"kind": "metered", "carried_in": 0, "on_hold": 0, "overage": 0, "state": "fine"}
+_LEG = (
+    '{"core-uuid":"9c4c1d6e-6a0c-4d3e-9f5a-0f6f3c1f7c2a","variables":{"uuid":"2b3f9f0e-27a4-4b2c-8f57-6d1c5f0c2a11",'
+    '"billing_tenant":"acme","call_direction":"outbound","start_epoch":"1795378241","answer_epoch":"1795378243",'
+    '"end_epoch":"1795378247","billsec":"5","billmsec":"4200","caller_id_number":"101",'
+    '"destination_number":"442079460958","hangup_cause":"NORMAL_CLEARING"}}'
+)
+_ROW = (
+    '"acme","101","442079460958","office","""Reception"" <101>","PJSIP/101-00000001","PJSIP/trunk-00000002","Dial",'
+    '"PJSIP/442079460958@trunk,30","2026-11-22 20:12:01","2026-11-22 20:12:03","2026-11-22 20:12:06",5,3,"ANSWERED",'
+    '"DOCUMENTATION","1795378321.1","","","1795378321.1",1\n'
+)
+_RECORD = {
+    "id": "evt-1",
+    "source": "pbx1",
+    "resource": "fax_pages",
+    "occurred_at": "2026-11-22T21:10:41+01:00",
+    "received_at": "2026-11-22T22:00:00+01:00",
+    "measured": 3,
+    "quantity": 3,
+    "from_allowance": 3,
+    "from_carried": 0,
+    "beyond": 0,
+    "beyond_as": None,
+    "beyond_price": None,
+    "currency": "EUR",
+    "late": False,
+    "direction": "",
+    "caller": "4930123",
+    "callee": "4420123456",
+    "call_id": "",
+    "attributes": {},
+}
+
+EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
+    "put_package": Example(_PACKAGE, {"code": "gold"}, body=_CONTENT),
+    "get_package": Example(_PACKAGE, {"code": "gold"}),
+    "put_tenant": Example(_TENANT, {"slug": "acme"}, body=_PROFILE),
+    "get_tenant": Example(_TENANT, {"ref": "acme.example"}),
+    "put_subscription": Example(
+        _SUBSCRIPTION, {"ref": "acme"}, body={"package": "gold", "when": "now", "started_at": _START}
+    ),
+    "get_subscription": Example(_SUBSCRIPTION, {"ref": "acme"}),
+    "report_usage": Example(
+        {
+            "accepted": 2,
+            "duplicates": 0,
+            "conflicts": 0,
+            "quarantined": 1,
+            "results": [
+                {"id": "evt-1", "status": "recorded"},
+                {"id": "evt-2", "status": "quarantined", "code": "unknown_tenant"},
+            ],
+        },
+        body={"events": [_EVENT, {**_EVENT, "id": "evt-2", "tenant": "nobody"}]},
+    ),
+    "report_freeswitch": Example(
+        {"recorded": 1, "duplicates": 0, "ignored": 0, "quarantined": 0},
+        query={"uuid": "a_2b3f9f0e-27a4-4b2c-8f57-6d1c5f0c2a11"},
+        body=_LEG,
+    ),
+    "report_asterisk": Example(
+        {"recorded": 1, "duplicates": 0, "ignored": 0, "quarantined": 0, "reasons": {}},
+        query={"verbose": "1"},
+        body=_ROW,
+    ),
+    "get_meters": Example(
+        {
+            "tenant": "acme",
+            "package": "gold",
+            "period": _PERIOD,
+            "meters": [
+                {"resource": "voice_minutes", "included": 60_000, "used": 7, "remaining": 59_993, "at_limit": "charge"}
+                | _METER,
+                {"resource": "fax_pages", "included": 100, "used": 3, "remaining": 97, "at_limit": "block"} | _METER,
+            ],
+        },
+        {"ref": "acme"},
+    ),
+    "list_usage": Example(
+        {"data": [_RECORD], "next": None}, {"ref": "acme"}, {"resource": "fax_pages", "since": _START}
+    ),
+}

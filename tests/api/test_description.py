@@ -1,0 +1,81 @@
+"""What the description shows is what happens."""
+
+import msgspec
+import pytest
+
+from app.api.blueprint import operations
+from app.api.examples import EXAMPLES
+from app.api.openapi import PROBLEMS, statuses
+
+BY_NAME = {operation.endpoint: operation for operation in operations}
+CONTENT = {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"}
+
+
+def send(machine, name):
+    operation, example = BY_NAME[name], EXAMPLES[name]
+    path = "/api/v1" + operation.path
+    for argument, value in example.path.items():
+        path = path.replace(f"<{argument}>", value)
+    body = {"data": example.body} if isinstance(example.body, str) else {"json": example.body}
+    return machine(operation.method, path, query_string=example.query, **(body if operation.is_unsafe else {}))
+
+
+def test_every_operation_has_an_example():
+    assert set(EXAMPLES) == set(BY_NAME)
+
+
+def test_the_examples_are_true_in_their_order(machine, clock):
+    for name, example in EXAMPLES.items():
+        answer = send(machine, name)
+        assert answer.status_code in (200, 201), (name, answer.text)
+        shown = answer.json
+        if name == "list_usage":  # the clock of a test runs on
+            shown["data"][0]["received_at"] = example.answer["data"][0]["received_at"]
+        assert shown == example.answer, name
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_examples_have_the_described_types(name):
+    operation, example = BY_NAME[name], EXAMPLES[name]
+    msgspec.convert(example.answer, operation.gives)
+    assert not operation.takes or any(_fits(example.body, kind) for kind in operation.takes)
+
+
+def _fits(body, kind):
+    try:
+        msgspec.convert(body, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.databases("sqlite")
+def test_the_document_resolves_and_names_everything(client):
+    document = client.get("/api/v1/openapi.json").json
+    assert document["openapi"] == "3.1.0"
+    assert {ref.rpartition("/")[2] for ref in _refs(document)} <= set(document["components"]["schemas"])
+    found = [operation for path in document["paths"].values() for operation in path.values()]
+    assert len({operation["operationId"] for operation in found}) == len(found)
+    assert all(operation["summary"] and {"401", "403", "503"} <= set(operation["responses"]) for operation in found)
+    assert set(document["paths"]["/api/v1/usage"]["post"]["requestBody"]["content"]) == CONTENT
+
+
+def _refs(node):
+    if isinstance(node, dict):
+        yield from [node["$ref"]] if "$ref" in node else []
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            yield from _refs(value)
+
+
+def test_every_status_has_words():
+    assert {status for operation in operations for status in statuses(operation)} <= set(PROBLEMS)
+
+
+@pytest.mark.databases("sqlite")
+def test_the_page_shows_every_route(client):
+    answer = client.get("/api/v1/docs")
+    assert answer.status_code == 200
+    for operation in operations:
+        assert f"{operation.method} /api/v1{operation.path}".replace("<", "&lt;").replace(">", "&gt;") in answer.text
