@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, g
 from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
@@ -17,6 +17,7 @@ _WORDS = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take that method; `Allow` says which it takes."),
     413: ("body_too_large", "A body has at most 10 MB."),
+    500: ("internal_error", "It is our fault, and it is logged."),
 }
 
 
@@ -54,10 +55,11 @@ def respond(error: Exception) -> Response:
         case HTTPException():
             status = error.code or 500
             code, detail = _WORDS.get(status, ("http_error", error.description or HTTP_STATUS_CODES.get(status, "")))
-            answer = _answer(status, code, detail, {})
+            more = {"reference": g.error_id} if status == 500 and "error_id" in g else {}  # as it stands in the log
+            answer = _answer(status, code, detail, more)
             answer.headers.extend({k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")})
             return answer
-    return _answer(500, "internal_error", "It is our fault, and it is logged.", {})
+    return _answer(500, *_WORDS[500], {})
 
 
 def _refused(error: DomainError) -> Response:

@@ -83,6 +83,7 @@ def test_a_failure_is_none_and_the_next_one_may_try(machine, app, monkeypatch):
         patch.setattr(packages, "_spec", lambda body: 1 / 0)
         answer = put(machine, GOLD)
         assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+        assert answer.json["reference"]
     assert put(machine, GOLD).status_code == 201
 
 
