@@ -39,10 +39,13 @@ def format_micros(micros: int, places: int = 2) -> str:
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
-def price_of(quantity: int, price_micros: int, factor: int) -> int:
+def price_of(quantity: int, price_micros: int, factor: int, unit_micros: int = 1) -> int:
     """Micros for `quantity` base units at `price_micros` per display unit of `factor` base units, half-up.
 
-    >>> price_of(90, 20_000, 60)
-    30000
+    Rounded once, to whole `unit_micros`: 10,000 are cents.
+
+    >>> price_of(90, 20_000, 60), price_of(35, 20_000, 60), price_of(35, 20_000, 60, 10_000)
+    (30000, 11667, 10000)
     """
-    return int((Decimal(quantity) * price_micros / factor).to_integral_value(ROUND_HALF_UP))
+    whole = (Decimal(quantity) * price_micros / (factor * unit_micros)).to_integral_value(ROUND_HALF_UP)
+    return int(whole) * unit_micros

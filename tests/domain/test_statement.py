@@ -44,8 +44,8 @@ def test_a_record_that_straddles_the_limit_is_charged_for_its_part_beyond_alone(
     found = build(acme)
     voice = line(found)
     assert (voice.meter.used, voice.meter.remaining) == (645, 0)
-    assert voice.beyond == (statement.BeyondPart("charge", 20_000, 45, 15_000),)
-    assert found.amount_micros == 15_000
+    assert voice.beyond == (statement.BeyondPart("charge", 20_000, 45, 20_000),)  # € 0.015, half-up
+    assert found.amount_micros == 20_000
 
 
 def test_what_is_free_of_charge_costs_nothing(acme, make, build):
@@ -66,10 +66,24 @@ def test_each_price_of_the_period_is_listed_by_itself(acme, make, build, now):
     found = build(acme, at=now + timedelta(minutes=1))
     assert [(part.price_micros, part.quantity, part.amount_micros) for part in line(found).beyond] == [
         (20_000, 60, 20_000),
-        (50_000, 30, 25_000),
+        (50_000, 30, 30_000),  # € 0.025, half-up
     ]
-    assert found.amount_micros == 45_000
+    assert found.amount_micros == 50_000
     assert [(package.name, package.revision) for package in found.packages] == [("Gold", 2)]
+
+
+def test_what_is_charged_is_rounded_once_and_not_record_by_record(acme, make, build):
+    source = make.source()
+    make.usage(acme, 600, source=source)
+    for _ in range(10):
+        make.usage(acme, 10, source=source)  # € 0.00333 each, € 0.0333 together
+    found = build(acme)
+    assert line(found).beyond == (statement.BeyondPart("charge", 20_000, 100, 30_000),)
+
+
+@pytest.mark.parametrize(("currency", "micros"), [("EUR", 10_000), ("JPY", 1_000_000), ("KWD", 1_000)])
+def test_the_smallest_coin_is_the_currencys_own(currency, micros):
+    assert statement.minor_unit_micros(currency) == micros
 
 
 def test_rows_days_and_meters_sum_to_the_same(acme, make, build, now):

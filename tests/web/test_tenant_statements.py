@@ -185,3 +185,18 @@ def test_a_long_list_repeats_its_head_on_every_page(acme, customer, make):
         text = page.extract_text()
         assert "Counted" in text
         assert f"Page {index} of {len(pages)}" in text
+
+
+@pytest.mark.databases("sqlite")
+def test_a_record_shows_an_amount_only_where_coins_can_pay_it(make, login, now):
+    tenant = make.tenant("Coins")
+    limits = (LimitSpec("voice_minutes", 0, "charge", 20_000),)
+    make.subscribe(tenant, make.package("coins", limits=limits), started_at=now - timedelta(days=3))
+    source = make.source("pbx2")
+    make.usage(tenant, 298, source=source)
+    make.usage(tenant, 180, source=source, occurred_at=now - timedelta(hours=1))
+    page = login(make.user(tenant)).get(CURRENT)
+    text = page_text(page)
+    assert "4:58 × €0.02" in text and "4:58 × €0.02 =" not in text
+    assert "3 × €0.02 = €0.06" in text
+    assert "7:58 × €0.02 = €0.16" in text

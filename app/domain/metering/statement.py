@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from babel.numbers import get_currency_precision
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.core.money import price_of
+from app.core.money import MICROS, price_of
 from app.core.periods import Period
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import PackageRevision
@@ -36,7 +37,11 @@ class PackageInForce:
 
 @dataclass(frozen=True, slots=True)
 class BeyondPart:
-    """Base units that the limit did not cover, at one price; `amount_micros` is 0 unless they are charged."""
+    """Base units that the limit did not cover, at one price; `amount_micros` is 0 unless they are charged.
+
+    The amount is that of the quantity as a whole, rounded once to the currency's minor unit, and what lies beyond
+    in all is the sum of such amounts. Records are not rounded one by one: their sum would differ.
+    """
 
     beyond_as: str  # charge, notify or block
     price_micros: int
@@ -175,8 +180,14 @@ def _lines(views: list[MeterView], sums: _Sums) -> tuple[StatementLine, ...]:
 
 
 def _part(view: MeterView, beyond_as: str, price_micros: int, quantity: int) -> BeyondPart:
-    amount = price_of(quantity, price_micros, view.factor) if beyond_as == "charge" else 0
+    unit_micros = minor_unit_micros(view.currency)
+    amount = price_of(quantity, price_micros, view.factor, unit_micros) if beyond_as == "charge" else 0
     return BeyondPart(beyond_as, price_micros, quantity, amount)
+
+
+def minor_unit_micros(currency: str) -> int:
+    """What the smallest coin of a currency is worth: 10,000 micros for EUR, 1,000,000 for JPY. Source: ISO 4217."""
+    return int(MICROS // 10 ** get_currency_precision(currency))
 
 
 def _days(

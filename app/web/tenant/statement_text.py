@@ -12,7 +12,13 @@ from app.config import Settings
 from app.core.money import price_of
 from app.domain.metering.history import UsageRow
 from app.domain.metering.meters import MeterView
-from app.domain.metering.statement import BeyondPart, PackageInForce, Statement, StatementLine
+from app.domain.metering.statement import (
+    BeyondPart,
+    PackageInForce,
+    Statement,
+    StatementLine,
+    minor_unit_micros,
+)
 from app.web.kit import charts
 from app.web.kit.formats import HasUnit, longday, money, number, page_locale, phone, quantity, shortday, with_unit
 from app.web.kit.i18n import gettext, ngettext
@@ -188,11 +194,14 @@ def _what(found: UsageRow) -> str:
 
 
 def _charged(found: UsageRow, currency: str) -> str:
+    """With its amount where that is exact in the currency's coins; the sum is rounded, its parts are not."""
     record = found.record
     if not record.beyond:
         return NONE
-    price = record.beyond_price_micros
-    amount = price_of(record.beyond, price, found.resource.factor) if record.beyond_as == "charge" else 0
+    price, factor = record.beyond_price_micros, found.resource.factor
+    amount = price_of(record.beyond, price, factor) if record.beyond_as == "charge" else 0
+    if amount * factor != record.beyond * price or amount % minor_unit_micros(currency):
+        return f"{quantity(record.beyond, found.resource)} × {money(price, currency)}"
     return _beyond(BeyondPart(record.beyond_as, price, record.beyond, amount), found.resource, currency)
 
 
