@@ -47,7 +47,7 @@ def used(machine, acme):
 
 
 def freeswitch_posts():
-    """The CDR posts of a real FreeSWITCH: (path, headers, body)."""
+    """The CDR posts of a real FreeSWITCH, JSON of every leg and XML of the A-legs: (path, headers, body)."""
     lines = (CAPTURED / "freeswitch1_11_posts_encoded.jsonl").read_text().splitlines()
     posts = [json.loads(line) for line in lines]
-    return [(post["p"], post["h"], post["b"]) for post in posts if post["p"].startswith("/cdr")]
+    return [(post["p"], post["h"], post["b"]) for post in posts if "cdr" in post["p"]]

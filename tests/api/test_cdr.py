@@ -2,10 +2,17 @@
 
 import base64
 import json
+from datetime import timedelta
 from urllib.parse import quote, unquote
 
 import pytest
+from sqlalchemy import select
 
+from app.core.usage import SourceSettings
+from app.db import db, run_in_transaction
+from app.domain.metering.models import Quarantined
+from app.domain.metering.quarantine import replay, sent_id
+from app.pbx.reread import reread
 from tests.api.conftest import CAPTURED, freeswitch_posts
 
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -102,3 +109,52 @@ def test_a_broken_row_is_quarantined_and_the_others_go_in(machine, acme, used):
     answer = machine("POST", "/api/v1/cdr/asterisk", data=body, headers={"Content-Type": "text/csv"}).json
     assert (answer["recorded"], answer["quarantined"]) == (2, 1)
     assert used() == 7
+
+
+def test_the_xml_of_a_leg_is_its_json(machine, acme, used):
+    posts = [(headers, body) for _, headers, body in freeswitch_posts()]
+    kinds = [[post for post in posts if word in post[0]["User-Agent"]] for word in ("xml", "json")]
+    recorded = [
+        sum(post(machine, body, {"Content-Type": headers["Content-Type"]})["recorded"] for headers, body in kind)
+        for kind in kinds
+    ]
+    assert recorded == [2, 0]
+    assert used() == 7
+
+
+def test_a_call_told_differently_is_kept_aside_as_a_conflict(machine, acme, used):
+    body = outbound_json()
+    post(machine, body, JSON_TYPE)
+    seconds = json.loads(body)["variables"]["billmsec"]
+    changed = post(machine, body.replace(f'"billmsec":"{seconds}"', '"billmsec":"99000"'), JSON_TYPE)
+    assert (changed["quarantined"], changed["reasons"]) == (1, {"conflict": 1})
+    assert used() == 4
+
+
+def test_a_call_of_a_tenant_that_came_later_is_counted_when_it_is_read_again(machine, make, now):
+    body = outbound_json()
+    assert post(machine, body, JSON_TYPE)["reasons"] == {"unknown_tenant": 1}
+    kept = db.session.scalars(select(Quarantined)).one()
+    tenant = make.tenant("Acme")
+    make.subscribe(tenant, make.package("gold"), now - timedelta(days=21))
+    outcome = reread(kept.body, kept.format, kept.content_type, sent_id(kept), SourceSettings())
+    result = run_in_transaction(lambda session: replay(session, kept.id, outcome, actor="test", now=now))
+    assert result.status == "recorded"
+    assert post(machine, body, JSON_TYPE)["duplicates"] == 1
+    assert [meter["used"] for meter in machine("GET", "/api/v1/tenants/acme/meters").json["meters"]] == [4]
+
+
+def test_a_leg_that_comes_again_when_its_tenant_is_known_is_counted(machine, make, now):
+    body = outbound_json()
+    for _ in range(2):
+        post(machine, body, JSON_TYPE)
+    make.subscribe(make.tenant("Acme"), make.package("gold"), now - timedelta(days=21))
+    assert post(machine, body, JSON_TYPE)["recorded"] == 1
+
+
+def test_the_source_says_which_directions_count(client, make, acme):
+    source = make.source("pbx9", metered_directions=("inbound",))
+    headers = {"Authorization": f"Bearer {source.key}", **JSON_TYPE}
+    assert client.post("/api/v1/cdr/freeswitch", data=outbound_json(), headers=headers).json["recorded"] == 1
+    record = client.get("/api/v1/tenants/acme/usage", headers=headers).json["data"][0]
+    assert (record["measured"], record["quantity"]) == (4, 0)

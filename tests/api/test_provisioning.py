@@ -110,6 +110,53 @@ def test_moving_keeps_usage_and_acts_at_once(machine, acme, make, now):
     assert (late.status_code, late.json["code"]) == (409, "already_subscribed")
 
 
+def test_an_edit_is_in_the_very_next_answer(machine, make, acme, source):
+    make.usage(acme, 300, source=source)
+    body = {**GOLD, "limits": [{"resource": "voice_minutes", "included": 200, "at_limit": "charge"}]}
+    assert machine("PUT", "/api/v1/packages/gold", json=body).json["revision"] == 2
+    meter = machine("GET", "/api/v1/tenants/acme/meters").json["meters"][0]
+    assert (meter["included"], meter["used"], meter["remaining"], meter["overage"]) == (200, 300, 0, 100)
+
+
+def test_meters_cost_the_same_statements_whatever_was_used(machine, make, acme, source, count_statements):
+    machine("GET", "/api/v1/tenants/acme/meters")  # notes the key's use, which happens once a minute
+    with count_statements() as before:
+        machine("GET", "/api/v1/tenants/acme/meters")
+    for number in range(50):
+        make.usage(acme, 1, source=source, external_id=f"n{number}")
+    with count_statements() as after:
+        machine("GET", "/api/v1/tenants/acme/meters")
+    assert len(after) == len(before) <= 6
+
+
+def test_a_draft_is_published_by_the_machine_that_puts_it(machine, make):
+    make.package("gold", status="draft")
+    assert machine("PUT", "/api/v1/packages/gold", json=GOLD).json["status"] == "published"
+
+
+def test_a_change_at_the_end_of_the_period_is_refused_in_words(machine, acme):
+    body = {"package": "gold", "when": "period_end"}
+    answer = machine("PUT", "/api/v1/tenants/acme/subscription", json=body)
+    assert (answer.status_code, answer.json["code"]) == (422, "not_supported")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "scopes", "status"),
+    [
+        ("packages/gold", GOLD, ("read",), 403),
+        ("packages/gold", GOLD, ("usage", "calls"), 403),
+        ("packages/gold", GOLD, ("provision",), 201),
+        ("packages/none", None, ("provision",), 404),
+        ("packages/none", None, ("read",), 404),
+        ("packages/none", None, ("usage",), 403),
+    ],
+)
+def test_a_key_opens_what_its_scopes_say(client, make, path, body, scopes, status):
+    headers = {"Authorization": f"Bearer {make.source('pbx8', scopes).key}"}
+    answer = client.open(f"/api/v1/{path}", method="PUT" if body else "GET", json=body, headers=headers)
+    assert answer.status_code == status, answer.text
+
+
 @pytest.mark.parametrize("path", ["packages/none", "tenants/none", "tenants/none/meters", "tenants/none/usage"])
 def test_what_does_not_exist_is_a_404_problem(machine, path):
     answer = machine("GET", f"/api/v1/{path}")
