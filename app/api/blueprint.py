@@ -16,7 +16,7 @@ from app.api.problems import Problem, invalid
 from app.core.clock import utc_now
 from app.db import db
 from app.domain.accounts import service as accounts
-from app.domain.accounts.models import ApiKey
+from app.domain.accounts.service import KnownKey
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
 View = Callable[..., Response]
@@ -138,7 +138,7 @@ def _with_pointer(message: str) -> tuple[str, str]:
     return ("required" if "missing" in field[1] else "no such field"), f"{pointer}/{field[2]}"
 
 
-def _require_key(scope: str) -> ApiKey:
+def _require_key(scope: str) -> KnownKey:
     """The request's key. Raises Problem 401 without a valid one, 403 without the scope."""
     key = _presented_key()
     if key is None:
@@ -148,7 +148,7 @@ def _require_key(scope: str) -> ApiKey:
     return key
 
 
-def _presented_key() -> ApiKey | None:
+def _presented_key() -> KnownKey | None:
     given = request.authorization
     session, now = db.session(), utc_now()
     if given is not None and given.type == "bearer" and given.token:

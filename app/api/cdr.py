@@ -4,7 +4,6 @@ import msgspec
 from flask import Response, g, request
 
 from app.api.blueprint import answer, operation, raw_body
-from app.db import db
 from app.domain.accounts import service as accounts
 from app.intake import CdrCount, count_asterisk, count_freeswitch
 
@@ -31,8 +30,7 @@ class CdrAnswer(msgspec.Struct, omit_defaults=True):
 def report_freeswitch() -> Response:
     """Count one leg; 200 for repeats too, since anything else makes FreeSWITCH send it again."""
     body, content_type = raw_body(), request.content_type or ""
-    source_id, settings = g.key.source_id, accounts.settings_of(g.key.source)
-    db.session.rollback()
+    source_id, settings = g.key.source.id, accounts.settings_of(g.key.source)
     count = CdrCount()
     count_freeswitch(count, source_id, settings, body, content_type, request.args.get("uuid", ""))
     return _answer(count)
@@ -50,8 +48,7 @@ def report_freeswitch() -> Response:
 def report_asterisk() -> Response:
     """Count rows; a broken one is quarantined with its line number, the others go in."""
     text = raw_body().decode(errors="replace")
-    source_id, settings = g.key.source_id, accounts.settings_of(g.key.source)
-    db.session.rollback()
+    source_id, settings = g.key.source.id, accounts.settings_of(g.key.source)
     count = CdrCount()
     count_asterisk(count, source_id, settings, text)
     return _answer(count)

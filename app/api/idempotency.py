@@ -26,7 +26,7 @@ def once(view: Callable[[], Response]) -> Response:
     key = request.headers[HEADER]
     if not (0 < len(key) <= MAX_LENGTH and key.isascii() and key.isprintable()):
         raise Problem(400, "invalid_idempotency_key", f"An {HEADER} has 1 to {MAX_LENGTH} ASCII characters.")
-    source_id, request_hash = g.key.source_id, _request_hash()
+    source_id, request_hash = g.key.source.id, _request_hash()
     found = run_in_transaction(lambda session: idempotency.claim(session, source_id, key, request_hash, now=utc_now()))
     if isinstance(found, Answer):
         return Response(

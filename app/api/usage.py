@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from app.api.blueprint import answer, operation, raw_body
 from app.api.idempotency import transact
 from app.core.clock import utc_now
-from app.db import db
 from app.domain.metering.ingest import Report, Result, ingest
 from app.pbx import generic
 from app.pbx.generic import Decoded
@@ -77,8 +76,7 @@ class UsageAnswer(msgspec.Struct):
 def report_usage() -> Response:
     """Count a body of events, each once."""
     raw, content_type = raw_body(), request.content_type or ""
-    source_id = g.key.source_id
-    db.session.rollback()  # ends the key's read; the transaction below begins anew
+    source_id = g.key.source.id
     decoded = generic.decode_events(raw, content_type)
     reports = [Report(event.outcome, event.raw, "event", content_type) for event in decoded]
     now = utc_now()

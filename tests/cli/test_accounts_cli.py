@@ -61,7 +61,7 @@ def test_a_source_prints_its_key_alone(app: Flask) -> None:
     with app.app_context():
         key = accounts.verify_key(db.session(), result.stdout.strip(), utc_now())
         assert key is not None
-        assert key.scopes == ["usage", "calls"]
+        assert key.scopes == ("usage", "calls")
         assert key.source.code == "pbx1"
 
 

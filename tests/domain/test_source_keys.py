@@ -30,7 +30,7 @@ def new_key(scopes: tuple[str, ...] = ("all",), code: str = "pbx1") -> str:
         return accounts.issue_key(session, source, scopes, actor="test", now=NOW)
 
 
-def verify(key: str, now: datetime = NOW) -> ApiKey | None:
+def verify(key: str, now: datetime = NOW) -> accounts.KnownKey | None:
     return accounts.verify_key(db.session(), key, now)
 
 
@@ -43,8 +43,10 @@ def test_a_key_has_three_parts_and_is_found_again() -> None:
     found = verify(plain)
     assert found is not None
     assert found.source.code == "pbx1"
-    assert found.scopes == ["usage", "read"]
-    assert secret not in (found.secret_hash, found.prefix)
+    assert found.scopes == ("usage", "read")
+    stored = db.session.scalars(select(ApiKey)).one()
+    assert stored.prefix == prefix
+    assert secret not in stored.secret_hash
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 import secrets
 import string
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import available_timezones
@@ -33,6 +33,24 @@ _SECRET_LENGTH = 43  # 256 bits in 62 letters
 _NO_HASH = hashlib.sha256(b"").hexdigest()
 _ZONES = available_timezones()
 _noted: dict[int, datetime] = {}  # when this process last noted the use of a key
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """The source behind a key."""
+
+    id: int
+    code: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A valid key as it was presented."""
+
+    id: int
+    scopes: tuple[str, ...]
+    source: KnownSource
 
 
 def create_source(
@@ -70,7 +88,7 @@ def update_source(
     audit.record(session, actor, "source.update", f"source:{source.code}", now=now, changed=changed)
 
 
-def settings_of(source: Source) -> SourceSettings:
+def settings_of(source: Source | KnownSource) -> SourceSettings:
     """How the source's reports are read; what the row does not say has its default."""
     known = {field.name for field in fields(SourceSettings)}
     values: dict[str, Any] = {name: value for name, value in source.settings.items() if name in known}
@@ -123,11 +141,24 @@ def revoke_key(session: Session, key: ApiKey, *, actor: str, now: datetime) -> N
     audit.record(session, actor, "key.revoke", f"source:{key.source.code}", now=now, prefix=key.prefix)
 
 
-_BY_PREFIX = select(ApiKey).where(ApiKey.prefix == bindparam("prefix"))  # built once, asked by every machine
+_BY_PREFIX = (  # built once and read without the ORM: every request of every machine asks it
+    select(
+        ApiKey.id,
+        ApiKey.secret_hash,
+        ApiKey.scopes,
+        ApiKey.used_at,
+        ApiKey.revoked_at,
+        Source.id.label("source_id"),
+        Source.code,
+        Source.settings,
+    )
+    .join(Source, Source.id == ApiKey.source_id)
+    .where(ApiKey.prefix == bindparam("prefix"))
+)
 
 
-def verify_key(session: Session, presented: str, now: datetime) -> ApiKey | None:
-    """The key with its source, in one statement, or None for a wrong or revoked one.
+def verify_key(session: Session, presented: str, now: datetime) -> KnownKey | None:
+    """What the key opens, in one statement, or None for a wrong or revoked one.
 
     An unknown prefix costs the same comparison as a wrong secret. Notes the use in a transaction of
     its own, at most once a minute; nothing is noted inside a unit of work.
@@ -135,15 +166,16 @@ def verify_key(session: Session, presented: str, now: datetime) -> ApiKey | None
     start, _, rest = presented.partition("_")
     prefix, _, secret = rest.partition("_")
     readable = prefix.isascii() and prefix.isalnum()
-    found = session.scalar(_BY_PREFIX, {"prefix": prefix}) if readable else None
+    found = session.connection().execute(_BY_PREFIX, {"prefix": prefix}).first() if readable else None
     same = hmac.compare_digest(_hash(secret), found.secret_hash if found else _NO_HASH)
     if found is None or not same or start != "rp" or (found.revoked_at and found.revoked_at <= now):
         return None
-    _note_use(session, found, now)
-    return found
+    _note_use(session, found.id, found.used_at, now)
+    source = KnownSource(found.source_id, found.code, found.settings)
+    return KnownKey(found.id, tuple(found.scopes), source)
 
 
-def verify_basic(session: Session, username: str, password: str, now: datetime) -> ApiKey | None:
+def verify_basic(session: Session, username: str, password: str, now: datetime) -> KnownKey | None:
     """As `verify_key`, for HTTP Basic: the user name must be the code of the key's source."""
     key = verify_key(session, password, now)
     if key is None or not hmac.compare_digest(username.encode(), key.source.code.encode()):
@@ -151,18 +183,18 @@ def verify_basic(session: Session, username: str, password: str, now: datetime) 
     return key
 
 
-def _note_use(session: Session, key: ApiKey, now: datetime) -> None:
-    noted = max((at for at in (key.used_at, _noted.get(key.id)) if at), default=None)
+def _note_use(session: Session, key_id: int, used_at: datetime | None, now: datetime) -> None:
+    noted = max((at for at in (used_at, _noted.get(key_id)) if at), default=None)
     if noted and now - noted < USE_NOTED_EVERY:
         return
     if session.connection().get_execution_options().get("writes"):
         return  # a second writer of this thread would wait for the first for ever
-    _noted[key.id] = now
+    _noted[key_id] = now
     try:
         with db.engine.connect().execution_options(writes=True) as connection, connection.begin():
-            connection.execute(update(ApiKey).where(ApiKey.id == key.id).values(used_at=now))
+            connection.execute(update(ApiKey).where(ApiKey.id == key_id).values(used_at=now))
     except SQLAlchemyError:
-        _noted.pop(key.id, None)  # a remark for people; the request it came with goes on
+        _noted.pop(key_id, None)  # a remark for people; the request it came with goes on
 
 
 def _name(name: str) -> str:

@@ -11,6 +11,7 @@ from app.core.ids import new_id
 from app.domain.accounts import passwords
 from app.domain.accounts.keys import (
     SCOPES,
+    KnownKey,
     create_source,
     find_key,
     issue_key,
@@ -41,6 +42,7 @@ __all__ = [
     "SCOPES",
     "Account",
     "ApiKey",
+    "KnownKey",
     "SignIn",
     "Source",
     "authenticate",
