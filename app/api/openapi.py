@@ -18,7 +18,7 @@ PROBLEMS = {
     409: "Does not fit the present state",
     413: "Over 10 MB or 10,000 events",
     415: "Compressed body",
-    422: "The body breaks a rule; `errors` says where",
+    422: "The body breaks a rule; errors says where",
     500: "Our fault, and logged",
     503: "The database does not answer; nothing was stored",
 }
@@ -61,7 +61,7 @@ def docs() -> str:
     return render_template(
         "api/docs.html",
         description=description(),
-        operations=operations,
+        operations=sorted(operations, key=lambda op: list(EXAMPLES).index(op.endpoint)),
         examples={name: (_pretty(example.body), _pretty(example.answer)) for name, example in EXAMPLES.items()},
         statuses=statuses,
         problems=PROBLEMS,
