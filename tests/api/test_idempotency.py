@@ -1,5 +1,6 @@
 """The first answer is given again; nothing is done twice."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -126,3 +127,18 @@ def test_a_claim_left_behind_is_taken_over_and_its_owner_cannot_answer_any_more(
     run_in_transaction(lambda s: idempotency.keep(s, alive, ANSWER))
     run_in_transaction(lambda s: idempotency.release(s, alive))
     assert claim() == ANSWER
+
+
+def test_of_many_at_once_one_acts(app, source):
+    headers = {**KEY, "Authorization": f"Bearer {source.key}"}
+
+    def send(_):
+        return app.test_client().put("/api/v1/packages/gold", json=GOLD, headers=headers)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(send, range(16)))
+    acted = [answer for answer in answers if answer.status_code == 201 and "Idempotent-Replayed" not in answer.headers]
+    assert len(acted) == 1
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert {answer.json["code"] for answer in answers} <= {"gold", "request_running"}
+    assert acts() == 1
