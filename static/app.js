@@ -14,13 +14,17 @@
   });
 
   // ---- errors: the summary takes the focus once, and the title says so even after a swap
+  let shownPrefix = "";
   const showErrors = () => {
+    if (!document.querySelector(".error-summary")) document.title = document.title.replace(shownPrefix, "");
     const summary = document.querySelector(".error-summary:not([data-seen])");
     if (!summary) return;
     summary.dataset.seen = "";
     summary.focus();
     const prefix = summary.dataset.titlePrefix;
-    if (prefix && !document.title.startsWith(prefix)) document.title = `${prefix} ${document.title}`;
+    if (!prefix) return;
+    shownPrefix = `${prefix} `;
+    if (!document.title.startsWith(prefix)) document.title = shownPrefix + document.title;
   };
 
   // ---- a form is sent once: a second click while it is on its way does nothing

@@ -219,3 +219,14 @@ def test_axe_finds_nothing_serious_and_nothing_overflows_a_phone(open_as, key, w
 def test_the_sign_in_page_is_accessible_too(page, live_server):
     page.goto(live_server.url + "/login")
     assert serious_findings(page) == []
+
+
+def test_a_filter_put_right_takes_the_error_out_of_the_title(open_as, key):
+    page = open_as(OFFICE)
+    page.goto("/portal/usage?from=nonsense")
+    expect(page).to_have_title(re.compile("^Error:"))
+    page.get_by_label("From day").fill("2026-11-01")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator("#usage_rows table.cards").first).to_be_visible()
+    expect(page).to_have_title(re.compile("^Usage"))
+    open_as.complaints.clear()  # a browser logs the 422 itself
