@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.core.periods import local_midnight
 from app.domain.accounts.models import Source
 from app.domain.catalog.models import Resource
-from app.domain.metering.models import UsageDay, UsageRecord
+from app.domain.metering.models import Meter, UsageDay, UsageRecord
 
 Cursor = tuple[datetime, int]  # occurred_at and id of the last row shown
 PAGE_SIZE = 50
@@ -53,11 +53,11 @@ class UsagePage:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotal:
-    """How many records of a resource fit, and the base units they were counted as."""
+    """The base units of a resource that were counted, and in how many records where that is known."""
 
     resource: Resource
-    records: int
     quantity: int
+    records: int | None
 
 
 def find_usage(
@@ -127,23 +127,40 @@ def daily_totals(session: Session, tenant_id: int, resource: str, first: date, l
     return [(day, found.get(day, 0)) for day in days]
 
 
-def totals(session: Session, tenant_id: int, query: UsageQuery, *, zone: ZoneInfo) -> list[UsageTotal]:
-    """What all records that fit sum to, per resource in display order. One statement: out of the daily rollup
-    where whole days are asked for, else over the records themselves."""
-    if query.direction or query.number or query.since or query.until or query.period_on:
-        record = UsageRecord
-        found = select(Resource, func.count(), func.sum(record.quantity)).join(
-            record, record.resource_code == Resource.code
-        )
-        found = found.where(record.tenant_id == tenant_id, *_fits(query, zone))
-    else:
-        day = UsageDay
-        found = select(Resource, func.sum(day.records), func.sum(day.quantity)).join(
-            day, day.resource_code == Resource.code
-        )
-        found = found.where(day.tenant_id == tenant_id, *_days_fit(query))
-    rows = session.execute(found.group_by(Resource.code).order_by(Resource.position, Resource.code))
-    return [UsageTotal(resource, int(records), int(quantity)) for resource, records, quantity in rows]
+def totals(session: Session, tenant_id: int, query: UsageQuery) -> list[UsageTotal]:
+    """What all records that fit sum to, per resource in display order; empty where only the records could tell.
+
+    One statement over the meters (a period) or the daily rollup (days): records are never summed, so a filter
+    by direction, number or instant has no total.
+    """
+    days, records = query.first_day or query.last_day, query.direction or query.number or query.since or query.until
+    if records or (query.period_on and days):
+        return []
+    return _period_totals(session, tenant_id, query) if query.period_on else _day_totals(session, tenant_id, query)
+
+
+def _period_totals(session: Session, tenant_id: int, query: UsageQuery) -> list[UsageTotal]:
+    found = (
+        select(Resource, Meter.used)
+        .join(Meter, Meter.resource_code == Resource.code)
+        .where(Meter.tenant_id == tenant_id, Meter.period_on == query.period_on)
+        .order_by(Resource.position, Resource.code)
+    )
+    if query.resource:
+        found = found.where(Meter.resource_code == query.resource)
+    return [UsageTotal(resource, used, None) for resource, used in session.execute(found)]
+
+
+def _day_totals(session: Session, tenant_id: int, query: UsageQuery) -> list[UsageTotal]:
+    day = UsageDay
+    found = (
+        select(Resource, func.sum(day.quantity), func.sum(day.records))
+        .join(day, day.resource_code == Resource.code)
+        .where(day.tenant_id == tenant_id, *_days_fit(query))
+        .group_by(Resource.code)
+        .order_by(Resource.position, Resource.code)
+    )
+    return [UsageTotal(resource, int(quantity), int(records)) for resource, quantity, records in session.execute(found)]
 
 
 def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Select[UsageRecord, Resource, str]:

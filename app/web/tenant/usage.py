@@ -53,7 +53,7 @@ def usage() -> Response:
         status=422 if problems else 200,
         tenant=tenant,
         page=page,
-        totals=history.totals(session, g.tenant_id, query, zone=zone) if page.rows else [],
+        totals=history.totals(session, g.tenant_id, query) if page.rows else [],
         given=_given(),
         filters={name: value for name, value in _given().items() if value},
         problems=problems,
