@@ -4,12 +4,13 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.core.quantities import MAX_QUANTITY
+from app.db import rowcount
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
 from app.domain.tenants.service import CURRENCIES
@@ -134,7 +135,16 @@ def set_status(session: Session, package: Package, status: str, *, actor: str, n
         return
     if status not in TRANSITIONS[package.status]:
         raise Conflict("wrong_status", f"A package that is {package.status} cannot become {status}.")
-    package.status = status
+    # Conditional on the status that allowed the step: of two at once the second is refused.
+    changed = session.execute(
+        update(Package)
+        .where(Package.id == package.id, Package.status == package.status)
+        .values(status=status)
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(changed) != 1:
+        raise Conflict("changed_meanwhile", f"{package.name} was changed by someone else.")
+    session.refresh(package)
     audit.record(session, actor, f"package.{status}", f"package:{package.code}", now=now)
     session.flush()
 

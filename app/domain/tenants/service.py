@@ -6,11 +6,12 @@ from datetime import datetime
 from zoneinfo import available_timezones
 
 from babel.numbers import list_currencies
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update as sql_update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
+from app.db import rowcount
 from app.domain.audit import service as audit
 from app.domain.tenants.models import Tenant, TenantName
 
@@ -70,9 +71,16 @@ def update(session: Session, tenant: Tenant, profile: TenantProfile, *, actor: s
 def set_suspended(session: Session, tenant: Tenant, suspended: bool, *, actor: str, now: datetime) -> None:
     """Suspend or resume; doing it twice is doing it once."""
     status = "suspended" if suspended else "active"
-    if tenant.status == status:
+    # One conditional update: of two clicks at once the second changes and records nothing.
+    changed = session.execute(
+        sql_update(Tenant)
+        .where(Tenant.id == tenant.id, Tenant.status != status)
+        .values(status=status, suspended_at=now if suspended else None)
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(changed) != 1:
         return
-    tenant.status, tenant.suspended_at = status, now if suspended else None
+    session.refresh(tenant)
     act = "tenant.suspend" if suspended else "tenant.resume"
     audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id)
     session.flush()
