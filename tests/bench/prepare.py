@@ -1,7 +1,5 @@
 """Migrate, add one tenant on one package with a user and a source; prints the key and the two ids."""
 
-from datetime import timedelta
-
 import flask_migrate
 
 from app import create_app
@@ -32,8 +30,7 @@ def main() -> None:
             package = catalog.create(
                 session, "gold", PackageSpec("Gold", limits=limits), actor="bench", now=now, status="published"
             )
-            started_at = now - timedelta(days=0)
-            subscriptions.subscribe(session, tenant, package, actor="bench", now=now, started_at=started_at)
+            subscriptions.subscribe(session, tenant, package, actor="bench", now=now)
             accounts.create_user(session, tenant, "office@acme.example", "Acme", PASSWORD, actor="bench", now=now)
             source = accounts.create_source(session, "bench", "Bench", actor="bench", now=now)
             key = accounts.issue_key(session, source, scopes=accounts.SCOPES, actor="bench", now=now)

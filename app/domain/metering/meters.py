@@ -16,6 +16,19 @@ from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
 
 NEAR_PERCENT = 80
+_VIEWED = (  # what `_view` reads of a row
+    Resource.code,
+    Resource.name,
+    Resource.kind,
+    Resource.unit_one,
+    Resource.unit_many,
+    Resource.factor,
+    PackageLimit.included,
+    PackageLimit.at_limit,
+    PackageLimit.overage_price_micros,
+    Meter.carried_in,
+    Meter.used,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +105,7 @@ def in_period(
 ) -> list[MeterView]:
     """The meters of any period, against the limits of `revision`."""
     rows = session.execute(
-        select(
-            Resource.code,
-            Resource.name,
-            Resource.kind,
-            Resource.unit_one,
-            Resource.unit_many,
-            Resource.factor,
-            PackageLimit.included,
-            PackageLimit.at_limit,
-            PackageLimit.overage_price_micros,
-            Meter.carried_in,
-            Meter.used,
-        )
+        select(*_VIEWED)
         .select_from(Resource)
         .outerjoin(
             PackageLimit, and_(PackageLimit.resource_code == Resource.code, PackageLimit.revision_id == revision.id)
@@ -181,22 +182,7 @@ def fingerprints(session: Session, tenant_ids: list[int], *, now: datetime) -> d
 def _with_limits() -> Select[Unpack[tuple[Any, ...]]]:
     """Meters of live subscriptions beside the limit that is in force for them now."""
     return (
-        select(
-            Meter.tenant_id,
-            Meter.period_on,
-            Resource.code,
-            Resource.name,
-            Resource.kind,
-            Resource.unit_one,
-            Resource.unit_many,
-            Resource.factor,
-            PackageLimit.included,
-            PackageLimit.at_limit,
-            PackageLimit.overage_price_micros,
-            PackageRevision.currency,
-            Meter.carried_in,
-            Meter.used,
-        )
+        select(Meter.tenant_id, Meter.period_on, PackageRevision.currency, *_VIEWED)
         .select_from(Meter)
         .join(Resource, Resource.code == Meter.resource_code)
         .join(Subscription, and_(Subscription.tenant_id == Meter.tenant_id, Subscription.ended_at.is_(None)))

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
-from app.core.periods import EARLIEST_YEAR, Interval, Period, period_on
+from app.core.periods import EARLIEST_YEAR, Interval, Period, period_at, period_on
 from app.db import rowcount
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package
@@ -59,7 +59,8 @@ def period_on_day(subscription: Subscription, day: date) -> Period:
 
 def period_of(subscription: Subscription, moment: datetime) -> Period:
     """The billing period of `subscription` that holds `moment`."""
-    return period_on_day(subscription, moment.astimezone(ZoneInfo(subscription.tenant.timezone)).date())
+    interval = cast(Interval, subscription.package.revision.interval)
+    return period_at(subscription.anchor_on, interval, ZoneInfo(subscription.tenant.timezone), moment)
 
 
 def periods_of(subscription: Subscription, now: datetime, most: int = 36) -> list[Period]:
