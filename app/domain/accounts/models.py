@@ -23,6 +23,7 @@ class Account(Base):
     tenant_id: Mapped[Ref | None] = mapped_column(ForeignKey("tenant.id"), index=True)
     created_at: Mapped[Utc]
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    wants_threshold_mail: Mapped[bool] = mapped_column(default=False)
 
     @property
     def is_staff(self) -> bool:

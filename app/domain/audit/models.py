@@ -20,3 +20,12 @@ class AuditEntry(Base):
     subject: Mapped[Line]  # package:<code>, tenant:<slug>, ...
     tenant_id: Mapped[Ref | None]
     details: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Verification(Base):
+    """What one run of `flask verify` found: an empty list when every invariant holds."""
+
+    __tablename__ = "verification"
+    id: Mapped[Id]
+    at: Mapped[Utc]
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON)

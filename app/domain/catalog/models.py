@@ -78,12 +78,15 @@ class PackageLimit(Base):
         CheckConstraint("included IS NULL OR included >= 0", name="included_is_not_negative"),
         CheckConstraint("at_limit IN ('block', 'charge', 'notify')", name="known_at_limit"),
         CheckConstraint("overage_price_micros >= 0", name="no_negative_price"),
+        CheckConstraint("rollover_periods >= 0 AND (rollover_cap IS NULL OR rollover_cap >= 0)", name="rollover_adds"),
     )
     revision_id: Mapped[Ref] = mapped_column(ForeignKey("package_revision.id"), primary_key=True)
     resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"), primary_key=True)
     included: Mapped[Quantity | None]
     at_limit: Mapped[str] = mapped_column(String(8))
     overage_price_micros: Mapped[Micros] = mapped_column(default=0)  # per display unit
+    rollover_periods: Mapped[int] = mapped_column(SmallInteger, default=0)  # what is left lives so many periods more
+    rollover_cap: Mapped[Quantity | None]  # the most that is carried into a period; None: all of it
 
     revision: Mapped[PackageRevision] = relationship(back_populates="limits")
     resource: Mapped[Resource] = relationship(lazy="joined")

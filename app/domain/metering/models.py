@@ -3,7 +3,18 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base, Code, Id, Line, Micros, Quantity, Ref, TenantId, Utc, UtcDateTime
@@ -22,7 +33,9 @@ class UsageRecord(Base):
         Index("usage_by_external_id", "source_id", "external_id"),
         Index("usage_newest_first", "tenant_id", "occurred_at", "id"),
         CheckConstraint("from_allowance + from_carried + beyond = quantity", name="parts_sum_to_the_whole"),
-        CheckConstraint("quantity >= 0 AND measured >= 0", name="quantity_is_not_negative"),
+        CheckConstraint("quantity >= 0 OR reverses_id IS NOT NULL", name="only_a_reversal_is_negative"),
+        CheckConstraint("measured >= 0 OR reverses_id IS NOT NULL", name="only_a_reversal_measures_less"),
+        UniqueConstraint("tenant_id", "reverses_id", name="reversed_once"),
     )
     tenant_id: Mapped[TenantId]
     id: Mapped[Id]
@@ -46,19 +59,128 @@ class UsageRecord(Base):
     callee: Mapped[Code] = mapped_column(default="")
     call_id: Mapped[Line] = mapped_column(default="")
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    reverses_id: Mapped[Ref | None]  # the record that this one takes back
+    reversal_reason: Mapped[Line] = mapped_column(default="")
+
+
+# The `period_on` of what has no period: what is allocated, and calls in progress.
+NO_PERIOD = date(1970, 1, 1)
 
 
 class Meter(Base):
-    """What a tenant used of a resource in a period. `version` grows with every change, for live pages."""
+    """What a tenant used of a resource in a period. `version` grows with every change, for live pages.
+
+    Of an allocated resource `used` is what is held, of a concurrent one the calls in progress; both at NO_PERIOD.
+    """
 
     __tablename__ = "meter"
+    __table_args__ = (CheckConstraint("on_hold >= 0 AND carried_in >= 0", name="on_hold_is_not_negative"),)
     tenant_id: Mapped[TenantId]
     resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"), primary_key=True)
     period_on: Mapped[date] = mapped_column(primary_key=True)  # its first day in the tenant's time zone
     used: Mapped[Quantity]
+    on_hold: Mapped[Quantity] = mapped_column(default=0)  # sum of what the open holds reserve
     carried_in: Mapped[Quantity] = mapped_column(default=0)
     beyond: Mapped[Quantity] = mapped_column(default=0)  # sum of the records' parts that the limit did not cover
     version: Mapped[int] = mapped_column(BigInteger, default=1)
+
+
+class Hold(Base):
+    """What is reserved for a call in progress. Ends exactly once: settled by its CDR, released or expired.
+
+    A call that is over keeps what it used on hold until its CDR comes; `reported_at` says when it came, also
+    for a hold that had expired by then.
+    """
+
+    __tablename__ = "hold"
+    __table_args__ = (
+        CheckConstraint("ended_as IN ('', 'settled', 'released', 'expired')", name="known_end"),
+        CheckConstraint("(ended_at IS NULL) = (ended_as = '')", name="ends_once"),
+        CheckConstraint("granted >= 0", name="granted_is_not_negative"),
+        Index(
+            "one_open_hold_a_call",
+            "tenant_id",
+            "source_id",
+            "call_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index(
+            "open_holds_by_expiry",
+            "expires_at",
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index(
+            "unreported_holds_by_call",
+            "source_id",
+            "call_id",
+            sqlite_where=text("reported_at IS NULL"),
+            postgresql_where=text("reported_at IS NULL"),
+        ),
+    )
+    tenant_id: Mapped[TenantId]
+    id: Mapped[Id]
+    source_id: Mapped[Ref] = mapped_column(ForeignKey("source.id"))
+    call_id: Mapped[Line]
+    resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"))
+    period_on: Mapped[date]  # of the meter that it reserves from
+    granted: Mapped[Quantity]  # base units reserved; what the call used, once it is over
+    direction: Mapped[str] = mapped_column(String(16), default="")
+    caller: Mapped[Code] = mapped_column(default="")
+    callee: Mapped[Code] = mapped_column(default="")
+    created_at: Mapped[Utc]
+    expires_at: Mapped[Utc]
+    over_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the call hung up: no longer in progress
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_as: Mapped[str] = mapped_column(String(8), default="")
+    reported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Refusal(Base):
+    """A call or an addition that a limit or a state refused: which, and how things stood."""
+
+    __tablename__ = "refusal"
+    __table_args__ = (
+        # A PBX that asks again for the same call is refused again, and told of once.
+        Index(
+            "refused_once_a_call",
+            "tenant_id",
+            "source_id",
+            "call_id",
+            "reason",
+            unique=True,
+            sqlite_where=text("call_id <> ''"),
+            postgresql_where=text("call_id <> ''"),
+        ),
+    )
+    tenant_id: Mapped[TenantId]
+    id: Mapped[Id]
+    refused_at: Mapped[Utc]
+    reason: Mapped[Code]  # quota_exhausted, concurrency_reached, tenant_suspended, limit_reached, ...
+    resource_code: Mapped[Code] = mapped_column(default="")  # whose limit was met; empty: none was
+    included: Mapped[Quantity | None]
+    used: Mapped[Quantity] = mapped_column(default=0)
+    on_hold: Mapped[Quantity] = mapped_column(default=0)
+    source_id: Mapped[Ref | None] = mapped_column(ForeignKey("source.id"))  # none: someone in the portal
+    call_id: Mapped[Line] = mapped_column(default="")
+    direction: Mapped[str] = mapped_column(String(16), default="")
+    caller: Mapped[Code] = mapped_column(default="")
+    callee: Mapped[Line] = mapped_column(default="")  # or the name of what should have been added
+
+
+class ThresholdCrossing(Base):
+    """A tenant's use of a resource reached a share of what it has in a period; once per share and period."""
+
+    __tablename__ = "threshold_crossing"
+    tenant_id: Mapped[TenantId]
+    resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"), primary_key=True)
+    period_on: Mapped[date] = mapped_column(primary_key=True)
+    percent: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    crossed_at: Mapped[Utc]
+    used: Mapped[Quantity]
+    total: Mapped[Quantity]  # included + carried in, as it was then
 
 
 class UsageDay(Base):

@@ -2,10 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base, Id, Line, Ref, Utc, UtcDateTime
+
+DEFAULT_THRESHOLDS = (50, 75, 90, 100)
 
 
 class Tenant(Base):
@@ -26,6 +28,7 @@ class Tenant(Base):
     status: Mapped[str] = mapped_column(String(16), default="active")
     created_at: Mapped[Utc]
     suspended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    thresholds: Mapped[list[int]] = mapped_column(JSON, default=lambda: list(DEFAULT_THRESHOLDS))  # percent of a limit
 
 
 class TenantName(Base):
