@@ -31,6 +31,8 @@ class Settings:
     BLOCKING_THREADS: int = 600  # threads of a worker
     MAX_STREAMS: int = 500  # live streams a worker holds open; further pages poll
     POLL_SECONDS: float = 0.4  # how often a worker looks for changed meters
+    CALL_GRANT_SECONDS: int = 1800  # what a call is granted at once unless it asks for less
+    HOLD_GRACE_SECONDS: int = 120  # ringing and the way of the CDR: how long a hold outlives its grant
     SESSION_DAYS: int = 14  # a sign-in ends after so many days without use
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 from app.core.clock import utc_now
 from app.core.usage import Ignored, SourceSettings, Unreadable
 from app.db import run_in_transaction
+from app.domain.metering import holds
 from app.domain.metering.ingest import Report, Result, ingest
 from app.pbx import asterisk, freeswitch
 
@@ -53,6 +54,9 @@ def count_freeswitch(
         return True
     if isinstance(outcome, Ignored):
         count.ignore(outcome.reason)
+        if outcome.call_id or outcome.hold:
+            call_id, hold, now = outcome.call_id, outcome.hold, utc_now()
+            run_in_transaction(lambda session: holds.release(session, source_id, call_id, hold, now=now))
         return False
     count.store(source_id, [Report(outcome, body, "freeswitch", content_type)])
     return True

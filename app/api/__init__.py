@@ -2,10 +2,10 @@
 
 from flask import Flask
 
-from app.api import cdr, health, openapi, packages, problems, records, tenants, usage
+from app.api import calls, cdr, gate, health, openapi, packages, problems, records, tenants, usage
 from app.api.blueprint import bp
 
-__all__ = ["bp", "cdr", "health", "openapi", "packages", "problems", "records", "tenants", "usage"]
+__all__ = ["bp", "calls", "cdr", "gate", "health", "openapi", "packages", "problems", "records", "tenants", "usage"]
 
 
 def init_app(app: Flask) -> None:
@@ -13,4 +13,5 @@ def init_app(app: Flask) -> None:
     problems.init_app(app)
     app.extensions["csrf"].exempt(bp)
     app.register_blueprint(bp)
+    gate.init_app(app)
     health.init_app(app)

@@ -72,7 +72,7 @@ def operation(
     def register(view: View) -> View:
         @wraps(view)
         def guarded(**arguments: Any) -> Response:
-            g.key = _require_key(scope)
+            g.key = require_key(scope)
             if "\x00" in request.path:  # no name has one, and PostgreSQL refuses even to look
                 raise Problem(404, "not_found", "There is nothing at this address.")
             if idempotency.HEADER in request.headers and method != "GET":
@@ -138,9 +138,9 @@ def _with_pointer(message: str) -> tuple[str, str]:
     return ("required" if "missing" in field[1] else "no such field"), f"{pointer}/{field[2]}"
 
 
-def _require_key(scope: str) -> KnownKey:
-    """The request's key. Raises Problem 401 without a valid one, 403 without the scope."""
-    key = _presented_key()
+def require_key(scope: str, presented: str | None = None) -> KnownKey:
+    """The request's key, or the one `presented`. Raises Problem 401 without a valid one, 403 without the scope."""
+    key = accounts.verify_key(db.session(), presented, utc_now()) if presented else _presented_key()
     if key is None:
         raise Problem(401, "unauthorized", "Send a valid API key as Bearer token, or with HTTP Basic.")
     if scope not in key.scopes and not (scope == "read" and "provision" in key.scopes):

@@ -113,6 +113,27 @@ EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
         query={"verbose": "1"},
         body=_ROW,
     ),
+    "authorize": Example(
+        {
+            "allowed": True,
+            "seconds": 1800,
+            "hold": "h_1c8_3a7",
+            "expires_at": "2026-11-22T21:32:00Z",
+            "remaining": 58_193,
+        },
+        body={"tenant": "acme", "call_id": "a1b2", "caller": "101", "callee": "442079460958", "seconds": 1800},
+    ),
+    "renew": Example(
+        {
+            "allowed": True,
+            "seconds": 1800,
+            "hold": "h_1c8_3a7",
+            "expires_at": "2026-11-22T21:32:00Z",
+            "remaining": 58_133,
+        },
+        body={"hold": "h_1c8_3a7", "seconds_used": 60},
+    ),
+    "end_call": Example({"ended": True, "hold": "h_1c8_3a7"}, body={"hold": "h_1c8_3a7", "seconds": 7}),
     "get_meters": Example(
         {
             "tenant": "acme",

@@ -16,3 +16,12 @@ def billed_quantity(measured: int, first: int = 1, step: int = 1) -> int:
     if measured == 0:
         return 0
     return first + -(-max(0, measured - first) // step) * step
+
+
+def whole_steps(quantity: int, first: int = 1, step: int = 1) -> int:
+    """The largest billable quantity that fits into `quantity`; 0 where not even the first step does.
+
+    >>> [whole_steps(seconds, 30, 6) for seconds in (-5, 29, 30, 35, 36, 1800)]
+    [0, 0, 30, 30, 36, 1800]
+    """
+    return 0 if quantity < first else first + (quantity - first) // step * step

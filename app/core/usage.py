@@ -35,9 +35,14 @@ class UsageEvent:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A report that is understood and is not usage: `reason` is a stable code."""
+    """A report that is understood and is not usage: `reason` is a stable code.
+
+    Where it says that a call is over without having talked, `call_id` or `hold` names what it frees.
+    """
 
     reason: str  # detail_leg, unanswered, not_billable, ...
+    call_id: str = ""
+    hold: str = ""
 
 
 class Unreadable(Exception):

@@ -28,7 +28,7 @@ def parse_cdr(body: bytes, content_type: str, uuid_query: str, settings: SourceS
         uuid, tenant = leg.variables.get("uuid", uuid), _tenant(leg)
         if not uuid or len(uuid) > MAX_TEXT:
             raise Unreadable("unreadable_body", "the CDR does not say its uuid")
-        return _ignored(leg) or _event(leg, uuid, tenant, settings)
+        return _ignored(leg, uuid) or _event(leg, uuid, tenant, settings)
     except Unreadable as error:
         error.external_id, error.tenant = uuid[:MAX_TEXT], tenant[:MAX_TEXT]
         raise
@@ -39,14 +39,19 @@ def _tenant(leg: Leg) -> str:
     return next((leg.variables[name] for name in names if name in leg.variables), "")
 
 
-def _ignored(leg: Leg) -> Ignored | None:
+def _ignored(leg: Leg, uuid: str) -> Ignored | None:
     """Why the leg is no usage of its own, or None. A fax that went through was answered, whatever the times say."""
     if "originating_leg_uuid" in leg.variables:
         return Ignored("detail_leg")
     fax = leg.variables.get("fax_success")
     if fax != "1" and _moment(leg, "answer") is None:
-        return Ignored("unanswered")
-    return Ignored("fax_failed") if fax not in (None, "1") else None
+        return Ignored("unanswered", *_call(leg, uuid))
+    return Ignored("fax_failed", *_call(leg, uuid)) if fax not in (None, "1") else None
+
+
+def _call(leg: Leg, uuid: str) -> tuple[str, str]:
+    """The call that the leg belongs to, and the hold that was granted to it."""
+    return leg.variables.get("call_uuid", uuid)[:MAX_TEXT], leg.variables.get("billing_hold", "")[:MAX_TEXT]
 
 
 def _event(leg: Leg, uuid: str, tenant: str, settings: SourceSettings) -> UsageEvent:
@@ -55,6 +60,7 @@ def _event(leg: Leg, uuid: str, tenant: str, settings: SourceSettings) -> UsageE
     variables, direction = leg.variables, _direction(leg)
     fax = "fax_success" in variables
     cause = variables.get("hangup_cause")
+    call_id, hold = _call(leg, uuid)
     return UsageEvent(
         external_id=uuid,
         tenant=tenant,
@@ -65,8 +71,8 @@ def _event(leg: Leg, uuid: str, tenant: str, settings: SourceSettings) -> UsageE
         direction=direction,
         caller=_party(leg, "caller_id_number", "sip_from_user"),
         callee=_party(leg, "destination_number", "sip_req_user", "sip_to_user"),
-        call_id=variables.get("call_uuid", uuid)[:MAX_TEXT],
-        hold=variables.get("billing_hold", "")[:MAX_TEXT],
+        call_id=call_id,
+        hold=hold,
         attributes={"hangup_cause": cause} if cause else {},
     )
 

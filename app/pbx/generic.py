@@ -169,6 +169,8 @@ def _decoded(result_id: str, event: _Event, raw: bytes) -> Decoded:
         direction=attributes.pop("direction") if attributes.get("direction") in _DIRECTIONS else "",
         caller=_party(attributes, "from"),
         callee=_party(attributes, "to"),
+        call_id=_party(attributes, "call_id"),
+        hold=_party(attributes, "hold"),
         attributes=attributes,
     )
     return Decoded(result_id, usage, raw)

@@ -16,7 +16,7 @@ from app.domain.accounts.sign_in import FoundSignIn
 from app.web.auth.next_page import local_page
 from app.web.kit.render import is_htmx, redirect_to
 
-OPEN_ENDPOINTS = frozenset({"static", "auth.login", "healthz", "readyz"})
+OPEN_ENDPOINTS = frozenset({"static", "auth.login", "healthz", "readyz", "gate"})  # the gate asks for an API key
 OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
 
 

@@ -1,5 +1,7 @@
 """What the description shows is what happens."""
 
+import dataclasses
+
 import msgspec
 import pytest
 
@@ -11,8 +13,8 @@ BY_NAME = {operation.endpoint: operation for operation in operations}
 CONTENT = {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"}
 
 
-def send(machine, name):
-    operation, example = BY_NAME[name], EXAMPLES[name]
+def send(machine, name, example=None):
+    operation, example = BY_NAME[name], example or EXAMPLES[name]
     path = "/api/v1" + operation.path
     for argument, value in example.path.items():
         path = path.replace(f"<{argument}>", value)
@@ -25,12 +27,19 @@ def test_every_operation_has_an_example():
 
 
 def test_the_examples_are_true_in_their_order(machine, clock):
-    for name, example in EXAMPLES.items():
-        answer = send(machine, name)
+    hold = ""
+    for name, shown_example in EXAMPLES.items():
+        example = shown_example
+        if isinstance(example.body, dict) and "hold" in example.body:  # the name it was given at run time
+            example = dataclasses.replace(example, body={**example.body, "hold": hold})
+        answer = send(machine, name, example)
         assert answer.status_code in (200, 201), (name, answer.text)
         shown = answer.json
         if name == "list_usage":  # the clock of a test runs on
             shown["data"][0]["received_at"] = example.answer["data"][0]["received_at"]
+        for changing in sorted({"hold", "expires_at"} & set(shown)):
+            hold = shown["hold"]
+            shown[changing] = example.answer[changing]
         assert shown == example.answer, name
 
 

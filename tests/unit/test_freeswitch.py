@@ -96,7 +96,7 @@ def test_the_captured_answered_call_is_four_seconds_of_its_tenant() -> None:
 
 
 def test_the_captured_denied_call_is_ignored_as_unanswered() -> None:
-    assert [read(body, DENIED) for body in captured(DENIED)] == [Ignored("unanswered")] * 2
+    assert [read(body, DENIED).reason for body in captured(DENIED)] == ["unanswered"] * 2
 
 
 def test_the_captured_cut_call_is_its_milliseconds_rounded() -> None:
@@ -266,7 +266,7 @@ def test_a_time_that_is_no_time_is_unreadable(value: str) -> None:
 
 @pytest.mark.parametrize("unset", [None, "0", ""])
 def test_a_leg_without_answer_time_is_unanswered(unset: str | None) -> None:
-    assert read(as_json(leg(answer_epoch=unset, answer_uepoch=unset))) == Ignored("unanswered")
+    assert read(as_json(leg(answer_epoch=unset, answer_uepoch=unset))).reason == "unanswered"
 
 
 def test_one_of_the_two_answer_times_is_enough() -> None:
@@ -335,7 +335,7 @@ def test_a_fax_is_its_pages_and_no_voice_whatever_its_direction(gateway: Any) ->
 
 
 def test_a_fax_that_failed_is_neither_pages_nor_voice() -> None:
-    assert read(as_json(leg(fax_success="0", fax_document_transferred_pages="1"))) == Ignored("fax_failed")
+    assert read(as_json(leg(fax_success="0", fax_document_transferred_pages="1"))).reason == "fax_failed"
 
 
 def test_a_fax_without_a_page_count_is_unreadable() -> None:
@@ -420,3 +420,8 @@ def test_the_xml_and_the_json_of_any_leg_mean_the_same(variables: dict[str, str]
     # Enough blanks and colons that the plain document is known as one, as in every real CDR.
     cdr = leg(**{f"x{n}_stamp": "2026-11-22 20:16:02" for n in range(9)}, **variables)
     assert meaning(as_xml(cdr)) == meaning(as_json(cdr)) == meaning(as_json(cdr, encode=True))
+
+
+def test_a_call_that_did_not_talk_says_what_it_frees() -> None:
+    unanswered = read(as_json(leg(answer_epoch="0", answer_uepoch="0", call_uuid="c-1", billing_hold="h_1_2")))
+    assert unanswered == Ignored("unanswered", "c-1", "h_1_2")

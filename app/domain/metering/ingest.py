@@ -20,7 +20,8 @@ from app.core.periods import EARLIEST_YEAR, Interval, period_days
 from app.core.quantities import billed_quantity
 from app.core.usage import Unreadable, UsageEvent
 from app.db import LostRace
-from app.domain.metering import store
+from app.domain.metering import holds, store
+from app.domain.metering.holds import CallReport, Change, MeterKey
 from app.domain.metering.split import split
 
 FUTURE_TOLERANCE = timedelta(days=1)  # a source's clock may be wrong by this much
@@ -97,6 +98,7 @@ class _Batch:
         self._load(events)
         results: list[Result] = []
         rows: list[dict[str, Any]] = []
+        calls: list[CallReport] = []
         for report in reports:
             outcome = report.outcome
             try:
@@ -105,11 +107,13 @@ class _Batch:
                 row, result = self._row(outcome)
             except Unreadable as problem:
                 row, result = None, self._quarantine(report, problem)
-            if row is not None:
+            if row is not None and isinstance(outcome, UsageEvent):
                 rows.append(row)
+                if outcome.hold or outcome.call_id:
+                    calls.append(CallReport(row["tenant_id"], outcome.call_id, outcome.hold))
             results.append(result)
         if rows:
-            self._count(rows)
+            self._count(rows, holds.settle(self.connection, self.source_id, calls, now=self.now))
         return results
 
     def _load(self, events: list[UsageEvent]) -> None:
@@ -224,12 +228,12 @@ class _Batch:
             return Result("conflict", "conflict", problem.detail)
         return Result("quarantined" if added else "duplicate", problem.code, problem.detail)
 
-    def _count(self, rows: list[dict[str, Any]]) -> None:
+    def _count(self, rows: list[dict[str, Any]], freed: dict[MeterKey, Change]) -> None:
         """Move the meters, then write the records with the parts that the meters' order gives them."""
         for row, record_id in zip(rows, new_ids(len(rows)), strict=True):
             row["id"] = record_id
-        before = self._add_to_meters(rows)
-        beyond: defaultdict[tuple[int, str, str], int] = defaultdict(int)
+        before = self._add_to_meters(rows, freed)
+        beyond: defaultdict[MeterKey, int] = defaultdict(int)
         for row in rows:
             key = (row["tenant_id"], row["resource_code"], row["period_on"])
             self._set_parts(row, before[key])
@@ -242,16 +246,21 @@ class _Batch:
         if store.insert_records(self.connection, _for_insert(self.connection, rows)) != len(rows):
             raise LostRace
 
-    def _add_to_meters(self, rows: list[dict[str, Any]]) -> dict[tuple[int, str, str], list[int]]:
-        """Add the batch to its meters; returns [used before the batch, carried in] of each."""
-        totals: defaultdict[tuple[int, str, str], int] = defaultdict(int)
+    def _add_to_meters(self, rows: list[dict[str, Any]], freed: dict[MeterKey, Change]) -> dict[MeterKey, list[int]]:
+        """Add the batch to its meters and free what its calls had on hold.
+
+        Returns [used before the batch, carried in] of each meter.
+        """
+        totals: defaultdict[MeterKey, int] = defaultdict(int)
         for row in rows:
             totals[row["tenant_id"], row["resource_code"], row["period_on"]] += row["quantity"]
-        given = [{**_key(key), "used": total} for key, total in sorted(totals.items())]
+        changes = {key: Change(total, 0) for key, total in totals.items()}
+        for key, change in freed.items():
+            changes[key] = Change(totals.get(key, 0) + change.used, change.freed)
         before = {}
-        for meter in store.add_to_meters(self.connection, given):
+        for meter in store.add_to_meters(self.connection, holds.meter_rows(changes)):
             key = (meter.tenant_id, meter.resource_code, str(meter.period_on))
-            before[key] = [meter.used - totals[key], meter.carried_in]
+            before[key] = [meter.used - totals.get(key, 0), meter.carried_in]
         return before
 
     def _set_parts(self, row: dict[str, Any], meter: list[int]) -> None:
@@ -278,7 +287,7 @@ class _Batch:
         )
 
 
-def _key(key: tuple[int, str, str]) -> dict[str, Any]:
+def _key(key: MeterKey) -> dict[str, Any]:
     return {"tenant_id": key[0], "resource_code": key[1], "period_on": key[2]}
 
 

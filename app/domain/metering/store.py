@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, text
 
 Rows = Sequence[dict[str, Any]]
 _encode = msgspec.json.Encoder().encode
@@ -102,13 +102,13 @@ _INSERT_QUARANTINED = _insert(
 )
 _ADD_TO_METERS = {
     dialect: f"""
-INSERT INTO meter (tenant_id, resource_code, period_on, used, carried_in, beyond, version)
-SELECT tenant_id, resource_code, period_on, used, 0, 0, 1 FROM {given} WHERE true
+INSERT INTO meter (tenant_id, resource_code, period_on, used, on_hold, carried_in, beyond, version)
+SELECT tenant_id, resource_code, period_on, used, freed, 0, 0, 1 FROM {given} WHERE true
 ORDER BY tenant_id, resource_code, period_on
 ON CONFLICT (tenant_id, resource_code, period_on)
-DO UPDATE SET used = meter.used + excluded.used, version = meter.version + 1
+DO UPDATE SET used = meter.used + excluded.used, on_hold = meter.on_hold - excluded.on_hold, version = meter.version + 1
 RETURNING tenant_id, resource_code, period_on, used, carried_in"""
-    for dialect, given in _given({**_KEY, "used": "bigint"}).items()
+    for dialect, given in _given({**_KEY, "used": "bigint", "freed": "bigint"}).items()
 }
 _ADD_BEYOND = {
     dialect: f"""
@@ -127,6 +127,28 @@ DO UPDATE SET quantity = usage_day.quantity + excluded.quantity, records = usage
     for dialect, given in _given(
         {"tenant_id": "bigint", "day": "date", "resource_code": "text", "quantity": "bigint", "records": "bigint"}
     ).items()
+}
+
+_UNREPORTED_BY_CALL = """
+SELECT tenant_id, id, call_id FROM hold WHERE source_id = {one} AND reported_at IS NULL AND call_id {in_list}"""
+_HOLDS_DUE = """
+SELECT tenant_id, id FROM hold
+WHERE ended_at IS NULL AND expires_at <= :now AND (:tenant_id = 0 OR tenant_id = :tenant_id)
+ORDER BY tenant_id, id LIMIT :most"""
+_HOLD_KEY = _given({"tenant_id": "bigint", "id": "bigint"})
+# A late CDR says of an ended hold that it came, and changes nothing else: it ended once.
+_NOTE_REPORTED = {
+    dialect: f"""
+UPDATE hold SET reported_at = {mark} FROM {_HOLD_KEY[dialect]}
+WHERE hold.tenant_id = given.tenant_id AND hold.id = given.id AND reported_at IS NULL"""
+    for dialect, mark in (("postgresql", "%s"), ("sqlite", "?"))
+}
+_END_HOLDS = {
+    dialect: f"""
+UPDATE hold SET ended_at = {mark}, ended_as = {mark} FROM {_HOLD_KEY[dialect]}
+WHERE hold.tenant_id = given.tenant_id AND hold.id = given.id AND ended_at IS NULL
+RETURNING hold.tenant_id, hold.resource_code, hold.period_on, hold.granted, hold.over_at"""
+    for dialect, mark in (("postgresql", "%s"), ("sqlite", "?"))
 }
 
 
@@ -163,7 +185,10 @@ def insert_quarantined(connection: Connection, row: dict[str, Any]) -> bool:
 
 
 def add_to_meters(connection: Connection, rows: Rows) -> Sequence[Row[Any]]:
-    """Add to the meters, made where there are none; returns each meter's new total."""
+    """Add `used` to the meters, made where there are none, and free what was on hold; returns the new totals.
+
+    What is freed is on hold, so its meter exists: the row that an insert would make never holds it.
+    """
     return connection.exec_driver_sql(_ADD_TO_METERS[connection.dialect.name], _as_json(rows)).all()
 
 
@@ -175,6 +200,29 @@ def add_beyond(connection: Connection, rows: Rows) -> None:
 def add_to_days(connection: Connection, rows: Rows) -> None:
     """Add to the daily rollup."""
     connection.exec_driver_sql(_ADD_TO_DAYS[connection.dialect.name], _as_json(rows))
+
+
+def unreported_by_call(connection: Connection, source_id: int, call_ids: Iterable[str]) -> Sequence[Row[Any]]:
+    """The holds of these calls of a source whose CDR has not come yet."""
+    return _read(connection, _UNREPORTED_BY_CALL, (source_id,), list(call_ids))
+
+
+def holds_due(connection: Connection, now: datetime, tenant_id: int | None, most: int) -> Sequence[Row[Any]]:
+    """Open holds past their expiry, of one tenant if named."""
+    return connection.execute(
+        text(_HOLDS_DUE), {"now": stamp(connection, now), "tenant_id": tenant_id or 0, "most": most}
+    ).all()
+
+
+def end_holds(
+    connection: Connection, holds: Iterable[tuple[int, int]], ended_as: str, *, now: datetime, reported: bool = False
+) -> Sequence[Row[Any]]:
+    """End those of `holds` (tenant and id) that are open; returns them. `reported`: their CDR has come."""
+    keys = _as_json([{"tenant_id": tenant_id, "id": hold_id} for tenant_id, hold_id in holds])
+    moment, dialect = stamp(connection, now), connection.dialect.name
+    if reported:
+        connection.exec_driver_sql(_NOTE_REPORTED[dialect], (moment, *keys))
+    return connection.exec_driver_sql(_END_HOLDS[dialect], (moment, ended_as, *keys)).all()
 
 
 def _as_json(rows: Any) -> tuple[str]:

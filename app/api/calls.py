@@ -1,0 +1,223 @@
+"""Call control: may this call go on, and for how long? JSON for programs, one line of text for dialplans."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from flask import Response, current_app, g, request
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy.orm import Session
+
+from app.api.blueprint import answer, body_as, operation, raw_body
+from app.api.idempotency import transact
+from app.api.problems import Problem, invalid
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.errors import NotFound
+from app.domain.accounts import service as accounts
+from app.domain.metering import calls
+from app.domain.metering.calls import Call, Decision, Terms
+
+MAX_SECONDS = 86_400
+T = TypeVar("T")
+_Name = Annotated[str, Meta(min_length=1, max_length=255)]
+_Party = Annotated[str, Meta(max_length=255)]
+_Seconds = Annotated[int, Meta(ge=1, le=MAX_SECONDS)]
+_Talked = Annotated[int, Meta(ge=0, le=31_536_000)]
+
+
+class AuthorizeBody(msgspec.Struct):
+    """A call that asks to go on; `seconds` asked for, by default what the installation grants at once."""
+
+    tenant: _Name
+    call_id: _Name
+    caller: _Party = ""
+    callee: _Party = ""
+    kind: Literal["voice", "fax"] = "voice"
+    direction: Literal["outbound", "inbound", "internal"] = "outbound"
+    seconds: _Seconds | None = None
+
+
+class RenewBody(msgspec.Struct):
+    """A call that goes on; without `seconds_used` it is taken to talk since it was authorised."""
+
+    hold: _Name
+    seconds_used: _Talked | None = None
+
+
+class EndBody(msgspec.Struct):
+    """A call that hung up after `seconds` of talk."""
+
+    hold: _Name
+    seconds: _Talked = 0
+
+
+class LimitAnswer(msgspec.Struct):
+    """The limit that was met, in base units of the resource."""
+
+    resource: str
+    included: int | None
+    used: int
+    on_hold: int
+
+
+class CallAnswer(msgspec.Struct):
+    """Allowed for `seconds` from now under `hold`, or refused with a stable `reason`."""
+
+    allowed: bool
+    seconds: int
+    hold: str | UnsetType = UNSET
+    expires_at: str | UnsetType = UNSET
+    remaining: int | UnsetType | None = UNSET  # base units after the grant; null where nothing limits
+    reason: str | UnsetType = UNSET
+    limit: LimitAnswer | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
+class EndAnswer(msgspec.Struct):
+    """The hold is over; what was not used is free."""
+
+    ended: bool
+    hold: str
+
+
+@operation(
+    "POST",
+    "/calls/authorize",
+    "May this call go on, and for how long? Form fields in: one line of text out",
+    scope="calls",
+    takes=(AuthorizeBody,),
+    takes_also={"application/x-www-form-urlencoded": AuthorizeBody},
+    gives=CallAnswer,
+)
+def authorize() -> Response:
+    """A grant is a hold that ends with the call's CDR, its end, or by itself."""
+
+    def ask(body: AuthorizeBody) -> Callable[[Session], Response]:
+        call = Call(body.tenant, body.call_id, body.kind, body.direction, body.caller, body.callee)
+        source_id, terms, now = g.key.source.id, _terms(body.seconds), utc_now()
+        return lambda session: _decided(calls.authorize(session, source_id, call, terms, now=now), "")
+
+    return _asked(AuthorizeBody, ask, "")
+
+
+@operation(
+    "POST",
+    "/calls/renew",
+    "More time for a call in progress",
+    scope="calls",
+    takes=(RenewBody,),
+    takes_also={"application/x-www-form-urlencoded": RenewBody},
+    gives=CallAnswer,
+    also=(404,),
+)
+def renew() -> Response:
+    """`seconds` count from now."""
+
+    def ask(body: RenewBody) -> Callable[[Session], Response]:
+        source_id, terms, now = g.key.source.id, _terms(None), utc_now()
+        return lambda session: _decided(
+            calls.renew(session, source_id, body.hold, body.seconds_used, terms, now=now), body.hold
+        )
+
+    return _asked(RenewBody, ask, request.form.get("hold", "") if _is_form() else "")
+
+
+@operation(
+    "POST",
+    "/calls/end",
+    "A call hung up: frees what it did not use",
+    scope="calls",
+    takes=(EndBody,),
+    takes_also={"application/x-www-form-urlencoded": EndBody},
+    gives=EndAnswer,
+    also=(404,),
+)
+def end_call() -> Response:
+    """The CDR stays what is billed. Ending an ended hold is 200."""
+
+    def ask(body: EndBody) -> Callable[[Session], Response]:
+        source_id, grace, now = g.key.source.id, _settings().HOLD_GRACE_SECONDS, utc_now()
+
+        def act(session: Session) -> Response:
+            name = calls.end(session, source_id, body.hold, body.seconds, grace=grace, now=now)
+            if _wants_text():
+                return _line("end", body.seconds, str(name), "")
+            return answer(EndAnswer(True, str(name)))
+
+        return act
+
+    return _asked(EndBody, ask, "")
+
+
+def _asked(kind: type[T], ask: Callable[[T], Callable[[Session], Response]], hold: str) -> Response:
+    """The answer in one transaction; a dialplan reads why even when its request was no good."""
+    try:
+        return transact(ask(_body(kind)))
+    except (Problem, NotFound) as problem:
+        if not _wants_text():
+            raise
+        line = _line("deny", 0, hold, problem.code)
+        line.status_code = problem.status
+        return line
+
+
+def _body(kind: type[T]) -> T:
+    if not _is_form():
+        return body_as(kind)
+    try:
+        return msgspec.convert(request.form.to_dict(), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid("invalid_body", str(error), "") from None
+
+
+def _is_form() -> bool:
+    """Whether the body is form fields; a JSON body is one whatever it says of itself."""
+    raw = raw_body()  # before the form is touched, which would empty it
+    return request.mimetype == "application/x-www-form-urlencoded" and not raw.lstrip().startswith(b"{")
+
+
+def _wants_text() -> bool:
+    """A line of text for form fields, JSON for JSON, unless `Accept` names one of them."""
+    accepted = {kind.lower() for kind, quality in request.accept_mimetypes if quality > 0}
+    named = accepted & {"application/json", "text/plain"}
+    if len(named) == 1:
+        return named == {"text/plain"}
+    if named:
+        return request.accept_mimetypes["text/plain"] > request.accept_mimetypes["application/json"]
+    return _is_form()
+
+
+def _decided(decision: Decision, hold: str) -> Response:
+    name = str(decision.hold) if decision.hold else hold
+    if _wants_text():
+        return _line("allow" if decision.allowed else "deny", decision.seconds, name, decision.reason)
+    if decision.allowed:
+        assert decision.expires_at is not None
+        until = decision.expires_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return answer(CallAnswer(True, decision.seconds, name, until, decision.remaining))
+    return answer(
+        CallAnswer(
+            False,
+            0,
+            hold=name or UNSET,
+            reason=decision.reason,
+            limit=LimitAnswer(*decision.limit) if decision.limit else UNSET,
+            message=decision.message,
+        )
+    )
+
+
+def _line(verdict: str, seconds: int, hold: str, reason: str) -> Response:
+    return Response(f"{verdict},{seconds},{hold},{reason}\n", mimetype="text/plain")
+
+
+def _settings() -> Settings:
+    settings: Any = current_app.config["RINGPLAN"]
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def _terms(seconds: int | None) -> Terms:
+    settings, source = _settings(), accounts.settings_of(g.key.source)
+    return Terms(seconds or settings.CALL_GRANT_SECONDS, settings.HOLD_GRACE_SECONDS, source.metered_directions)

@@ -1,0 +1,198 @@
+"""The statements of call control, as SQL for the driver; see store.py."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Date, Row, bindparam, text
+from sqlalchemy.types import TypeEngine
+
+from app.db import LostRace, UtcDateTime, rowcount
+from app.domain.metering.holds import CONCURRENT
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedMeter:
+    """A meter and what limits it now. `included` None is unlimited."""
+
+    tenant_id: int
+    resource_code: str
+    period_on: date
+    included: int | None
+    at_limit: str
+
+    @property
+    def blocks_at(self) -> int | None:
+        """What may be taken before the limit blocks, carried over apart; None where it never does."""
+        return self.included if self.at_limit == "block" else None
+
+
+class Standing(NamedTuple):
+    """How a meter stands; a meter that is not there yet stands at zero."""
+
+    used: int = 0
+    on_hold: int = 0
+    carried_in: int = 0
+
+    def free(self, included: int) -> int:
+        """What is left of `included`, below zero where more was used."""
+        return included + self.carried_in - self.used - self.on_hold
+
+    def remaining(self, included: int | None) -> int | None:
+        """What is left, never below zero; None where nothing limits it."""
+        return None if included is None else max(0, self.free(included))
+
+
+_TENANT = """
+       t.id AS tenant_id, t.status, t.timezone, s.anchor_on, r.interval, c.code AS resource_code, c.first_step,
+       c.next_step, l.included, l.at_limit, n.included AS calls_included, n.at_limit AS calls_at_limit"""
+_LIMITS = f"""
+LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
+LEFT JOIN package p ON p.id = s.package_id
+LEFT JOIN package_revision r ON r.id = p.revision_id
+LEFT JOIN package_limit l ON l.revision_id = r.id AND l.resource_code = c.code
+LEFT JOIN package_limit n ON n.revision_id = r.id AND n.resource_code = '{CONCURRENT}'"""
+_DATES: dict[str, TypeEngine[Any]] = {
+    "anchor_on": Date(),
+    "period_on": Date(),
+    "created_at": UtcDateTime(),
+    "over_at": UtcDateTime(),
+    "ended_at": UtcDateTime(),
+}
+
+_CALLER = (
+    text(f"""
+SELECT {_TENANT}, h.id AS hold_id, h.granted, h.expires_at,
+       EXISTS (SELECT 1 FROM hold o WHERE o.ended_at IS NULL AND o.expires_at <= :now AND o.tenant_id = t.id) AS overdue
+FROM tenant_name a
+JOIN tenant t ON t.id = a.tenant_id
+JOIN resource c ON c.code = :resource_code
+{_LIMITS}
+LEFT JOIN hold h ON h.tenant_id = t.id AND h.source_id = :source_id AND h.call_id = :call_id AND h.ended_at IS NULL
+WHERE a.name = :name""")
+    .bindparams(bindparam("now", type_=UtcDateTime()))
+    .columns(anchor_on=Date(), expires_at=UtcDateTime())
+)
+_OF_HOLD = f"""
+SELECT {_TENANT}, h.id, h.call_id, h.period_on, h.granted, h.direction, h.caller, h.callee, h.created_at, h.over_at,
+       h.ended_at
+FROM hold h
+JOIN tenant t ON t.id = h.tenant_id
+JOIN resource c ON c.code = h.resource_code
+{_LIMITS}
+WHERE h.tenant_id = :tenant_id AND h.id = :id AND h.source_id = :source_id"""
+_HOLDS = {
+    "sqlite": text(_OF_HOLD).columns(**_DATES),
+    # Ends and renewals of one hold wait for one another here, before any meter is touched.
+    "postgresql": text(f"{_OF_HOLD} FOR UPDATE OF h").columns(**_DATES),
+}
+_METER_KEY = "tenant_id = :tenant_id AND resource_code = :resource_code AND period_on = :period_on"
+_STANDING = text(f"SELECT used, on_hold, carried_in FROM meter WHERE {_METER_KEY}").bindparams(
+    bindparam("period_on", type_=Date())
+)
+# A new meter begins with nothing used, so it takes what is included; one that is there, what is left.
+_TAKE = text("""
+INSERT INTO meter (tenant_id, resource_code, period_on, used, on_hold, carried_in, beyond, version)
+VALUES (:tenant_id, :resource_code, :period_on, :used, :on_hold, 0, 0, 1)
+ON CONFLICT (tenant_id, resource_code, period_on)
+DO UPDATE SET used = meter.used + excluded.used, on_hold = meter.on_hold + excluded.on_hold, version = meter.version + 1
+WHERE :blocks_at IS NULL
+   OR meter.used + meter.on_hold + excluded.used + excluded.on_hold <= :blocks_at + meter.carried_in
+RETURNING used, on_hold, carried_in""").bindparams(
+    bindparam("period_on", type_=Date()), bindparam("blocks_at", type_=BigInteger())
+)
+_INSERT_HOLD = text("""
+INSERT INTO hold (tenant_id, id, source_id, call_id, resource_code, period_on, granted, direction, caller, callee,
+                  created_at, expires_at, ended_as)
+VALUES (:tenant_id, :id, :source_id, :call_id, :resource_code, :period_on, :granted, :direction, :caller, :callee,
+        :created_at, :expires_at, '')""").bindparams(
+    bindparam("period_on", type_=Date()),
+    bindparam("created_at", type_=UtcDateTime()),
+    bindparam("expires_at", type_=UtcDateTime()),
+)
+_CHANGE_HOLD = text("""
+UPDATE hold SET granted = :granted, expires_at = :expires_at, over_at = :over_at
+WHERE tenant_id = :tenant_id AND id = :id AND granted = :seen AND over_at IS NULL AND ended_at IS NULL""").bindparams(
+    bindparam("expires_at", type_=UtcDateTime()), bindparam("over_at", type_=UtcDateTime())
+)
+_INSERT_REFUSAL = text("""
+INSERT INTO refusal (tenant_id, id, refused_at, reason, resource_code, included, used, on_hold, source_id, call_id,
+                     direction, caller, callee)
+VALUES (:tenant_id, :id, :refused_at, :reason, :resource_code, :included, :used, :on_hold, :source_id, :call_id,
+        :direction, :caller, :callee)
+ON CONFLICT DO NOTHING""").bindparams(bindparam("refused_at", type_=UtcDateTime()))
+
+
+def find_caller(
+    connection: Connection, source_id: int, name: str, call_id: str, resource_code: str, now: datetime
+) -> Row[Any] | None:
+    """The tenant of this name, its package's limits for the call, and the call's open hold if there is one."""
+    return connection.execute(
+        _CALLER,
+        {
+            "now": now,
+            "source_id": source_id,
+            "call_id": call_id,
+            "resource_code": resource_code,
+            "name": name.lower(),
+        },
+    ).first()
+
+
+def find_hold(connection: Connection, source_id: int, tenant_id: int, hold_id: int) -> Row[Any] | None:
+    """A source's hold, locked, with its tenant's limits."""
+    statement = _HOLDS[connection.dialect.name]
+    return connection.execute(statement, {"tenant_id": tenant_id, "id": hold_id, "source_id": source_id}).first()
+
+
+def standing(connection: Connection, meter: LimitedMeter) -> Standing:
+    """How the meter stands now."""
+    row = connection.execute(_STANDING, _key(meter)).first()
+    return Standing(*row) if row else Standing()
+
+
+def take(connection: Connection, meter: LimitedMeter, *, used: int = 0, on_hold: int = 0) -> Standing | None:
+    """Add to the meter where its limit lets it: one conditional upsert. None when it does not."""
+    if meter.blocks_at is not None and used + on_hold > meter.blocks_at and not _carries(connection, meter):
+        return None
+    row = connection.execute(
+        _TAKE, {**_key(meter), "used": used, "on_hold": on_hold, "blocks_at": meter.blocks_at}
+    ).first()
+    return Standing(*row) if row else None
+
+
+def _carries(connection: Connection, meter: LimitedMeter) -> bool:
+    return standing(connection, meter).carried_in > 0
+
+
+def insert_hold(connection: Connection, **values: Any) -> None:
+    """Write a hold; raises IntegrityError when the call has one by now."""
+    connection.execute(_INSERT_HOLD, values)
+
+
+def change_hold(
+    connection: Connection, hold: Row[Any], *, granted: int, expires_at: datetime, over_at: datetime | None
+) -> None:
+    """Change an open hold as `find_hold` saw it. Raises LostRace when it is another by now."""
+    changed = connection.execute(
+        _CHANGE_HOLD,
+        {
+            "tenant_id": hold.tenant_id,
+            "id": hold.id,
+            "granted": granted,
+            "expires_at": expires_at,
+            "over_at": over_at,
+            "seen": hold.granted,
+        },
+    )
+    if rowcount(changed) != 1:
+        raise LostRace
+
+
+def insert_refusal(connection: Connection, **values: Any) -> None:
+    """Keep a refusal; the same call refused for the same reason again is kept once."""
+    connection.execute(_INSERT_REFUSAL, values)
+
+
+def _key(meter: LimitedMeter) -> dict[str, Any]:
+    return {"tenant_id": meter.tenant_id, "resource_code": meter.resource_code, "period_on": meter.period_on}

@@ -1,0 +1,319 @@
+"""May this call go on, and for how long? Grants are holds on meters; README.md, "Call control".
+
+A grant is one conditional upsert of the meter, so that simultaneous calls never get more than what is free.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple, cast
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Row
+from sqlalchemy.orm import Session
+
+from app.core.errors import NotFound
+from app.core.ids import new_id
+from app.core.periods import Interval, period_days
+from app.core.quantities import billed_quantity, whole_steps
+from app.domain.metering import call_store, holds, store
+from app.domain.metering.call_store import LimitedMeter, Standing
+from app.domain.metering.holds import CONCURRENT, Change, HoldName
+from app.domain.metering.models import NO_PERIOD
+
+RESOURCES = {"voice": "voice_minutes", "fax": "fax_pages"}
+MESSAGES = {
+    "unknown_tenant": "No tenant is known by this name.",
+    "tenant_suspended": "The tenant is suspended.",
+    "no_subscription": "The tenant has no package.",
+    "concurrency_reached": "All calls that the package allows at once are in progress.",
+    "quota_exhausted": "What the package includes is used up or held by calls in progress.",
+    "hold_ended": "The hold has ended: its call is over, or nobody renewed it in time.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that asks to go on. `tenant` is a slug, PBX domain or account code; `kind` voice or fax."""
+
+    tenant: str
+    call_id: str
+    kind: str = "voice"
+    direction: str = "outbound"
+    caller: str = ""
+    callee: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Seconds asked for, seconds that a hold outlives its grant, and the directions that the source meters."""
+
+    seconds: int
+    grace: int
+    metered_directions: tuple[str, ...]
+
+
+class MetLimit(NamedTuple):
+    """The limit that refused a call, and how things stood. Base units of the resource."""
+
+    resource: str
+    included: int | None
+    used: int
+    on_hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer. `seconds` count from now; `remaining` is in base units after the grant, None is unlimited."""
+
+    allowed: bool
+    seconds: int = 0
+    hold: HoldName | None = None
+    expires_at: datetime | None = None
+    remaining: int | None = None
+    reason: str = ""
+    limit: MetLimit | None = None
+
+    @property
+    def message(self) -> str:
+        """The reason as a sentence."""
+        return MESSAGES.get(self.reason, "")
+
+
+def authorize(session: Session, source_id: int, call: Call, terms: Terms, *, now: datetime) -> Decision:
+    """Grant the call a hold, or refuse it with its reason, which is kept. The same call again has the same hold."""
+    connection = session.connection()
+    row = _find_caller(connection, source_id, call, now)
+    if row is None:
+        return Decision(False, reason="unknown_tenant")
+    if row.hold_id is not None:
+        return _same_hold(connection, row, call, terms, now)
+    while row.overdue and holds.expire(session, now=now, tenant_id=row.tenant_id):
+        pass
+    decision = _decide(connection, row, source_id, call, terms, now)
+    if not decision.allowed:
+        _keep_refusal(connection, row.tenant_id, source_id, call, decision, now)
+    return decision
+
+
+def may_call(session: Session, source_id: int, call: Call, *, now: datetime) -> Decision:
+    """Whether `authorize` would grant it now; holds nothing. A refusal is kept, once a minute."""
+    connection = session.connection()
+    row = _find_caller(connection, source_id, call, now)
+    if row is None:
+        return Decision(False, reason="unknown_tenant")
+    decision = _look(connection, row, now)
+    if not decision.allowed:
+        call = replace(call, call_id=now.strftime("gate %Y-%m-%dT%H:%M"))
+        _keep_refusal(connection, row.tenant_id, source_id, call, decision, now)
+    return decision
+
+
+def renew(
+    session: Session, source_id: int, hold: str, seconds_used: int | None, terms: Terms, *, now: datetime
+) -> Decision:
+    """More time for a call in progress, out of the meter that its hold is on.
+
+    Without `seconds_used` the call is taken to talk since it was authorised. Raises NotFound (`unknown_hold`).
+    """
+    connection = session.connection()
+    row = _find_hold(connection, source_id, hold)
+    name = HoldName(row.tenant_id, row.id)
+    if row.over_at or row.ended_at:
+        return Decision(False, hold=name, reason="hold_ended")
+    if reason := _state_reason(row):
+        decision = Decision(False, hold=name, reason=reason)
+    else:
+        decision = _extend(connection, row, name, seconds_used, terms, now)
+    if not decision.allowed:
+        call = Call("", row.call_id, direction=row.direction, caller=row.caller, callee=row.callee)
+        _keep_refusal(connection, row.tenant_id, source_id, call, decision, now)
+    return decision
+
+
+def end(session: Session, source_id: int, hold: str, seconds: int, *, grace: int, now: datetime) -> HoldName:
+    """The call hung up after `seconds` of talk: free what it did not use, keep the rest until its CDR comes.
+
+    Ending again changes nothing. Raises NotFound (`unknown_hold`).
+    """
+    connection = session.connection()
+    row = _find_hold(connection, source_id, hold)
+    name = HoldName(row.tenant_id, row.id)
+    if row.over_at or row.ended_at:
+        return name
+    kept = min(row.granted, billed_quantity(seconds, row.first_step, row.next_step))
+    if seconds:
+        until = now + timedelta(seconds=grace)
+        call_store.change_hold(connection, row, granted=kept, expires_at=until, over_at=now)
+    else:
+        store.end_holds(connection, [name], "released", now=now)
+    freed = Change(0, row.granted - kept)
+    holds.free(
+        connection,
+        {
+            (row.tenant_id, row.resource_code, str(row.period_on)): freed,
+            (row.tenant_id, CONCURRENT, str(NO_PERIOD)): Change(-1, 0),
+        },
+    )
+    return name
+
+
+def _decide(connection: Connection, row: Row[Any], source_id: int, call: Call, terms: Terms, now: datetime) -> Decision:
+    """Tenant, subscription, concurrency, quota: in this order."""
+    if reason := _state_reason(row):
+        return Decision(False, reason=reason)
+    calls = _calls_meter(row)
+    if call_store.take(connection, calls, used=1) is None:
+        standing = call_store.standing(connection, calls)
+        return Decision(False, reason="concurrency_reached", limit=_met(calls, standing))
+    meter = _meter(row, _period_on(row, now))
+    wanted = _wanted(row, call, terms)
+    granted, standing = _reserve(connection, meter, row, wanted)
+    if wanted and not granted:
+        holds.free(connection, {(row.tenant_id, CONCURRENT, str(NO_PERIOD)): Change(-1, 0)})
+        return Decision(False, reason="quota_exhausted", limit=_met(meter, standing))
+    seconds = granted if granted and call.kind == "voice" else terms.seconds
+    name, expires_at = HoldName(row.tenant_id, new_id()), now + timedelta(seconds=seconds + terms.grace)
+    call_store.insert_hold(
+        connection,
+        tenant_id=name.tenant_id,
+        id=name.id,
+        source_id=source_id,
+        call_id=call.call_id,
+        resource_code=meter.resource_code,
+        period_on=meter.period_on,
+        granted=granted,
+        direction=call.direction,
+        caller=call.caller[:64],
+        callee=call.callee[:64],
+        created_at=now,
+        expires_at=expires_at,
+    )
+    return Decision(True, seconds, name, expires_at, standing.remaining(meter.included))
+
+
+def _same_hold(connection: Connection, row: Row[Any], call: Call, terms: Terms, now: datetime) -> Decision:
+    """What the call was granted: asked twice is granted once."""
+    most = row.granted if row.granted and call.kind == "voice" else terms.seconds
+    seconds = max(0, min(most, math.floor((row.expires_at - now).total_seconds())))
+    standing = call_store.standing(connection, _meter(row, _period_on(row, now)))
+    name = HoldName(row.tenant_id, row.hold_id)
+    return Decision(True, seconds, name, row.expires_at, standing.remaining(row.included))
+
+
+def _look(connection: Connection, row: Row[Any], now: datetime) -> Decision:
+    """The checks of `_decide` without taking anything."""
+    if reason := _state_reason(row):
+        return Decision(False, reason=reason)
+    for reason, meter, least in (
+        ("concurrency_reached", _calls_meter(row), 1),
+        ("quota_exhausted", _meter(row, _period_on(row, now)), row.first_step),
+    ):
+        standing = call_store.standing(connection, meter)
+        if meter.blocks_at is not None and standing.free(meter.blocks_at) < least:
+            return Decision(False, reason=reason, limit=_met(meter, standing))
+    return Decision(True)
+
+
+def _wanted(row: Row[Any], call: Call, terms: Terms) -> int:
+    """Base units to reserve: whole steps of what is asked, one page of a fax, nothing for an unmetered direction."""
+    if call.kind == "fax":
+        return int(row.first_step)
+    if call.direction not in terms.metered_directions:
+        return 0
+    return max(int(row.first_step), whole_steps(terms.seconds, row.first_step, row.next_step))
+
+
+def _extend(
+    connection: Connection, row: Row[Any], name: HoldName, seconds_used: int | None, terms: Terms, now: datetime
+) -> Decision:
+    meter = _meter(row, row.period_on)
+    if row.granted and row.resource_code == RESOURCES["voice"]:
+        used = math.ceil((now - row.created_at).total_seconds()) if seconds_used is None else seconds_used
+        wanted = billed_quantity(used + terms.seconds, row.first_step, row.next_step) - row.granted
+        extra, standing = _reserve(connection, meter, row, wanted, row.granted)
+        seconds = min(row.granted + extra - used, terms.seconds)
+    else:  # a fax is counted in pages, an unmetered direction not at all: time is free
+        extra, standing, seconds = 0, call_store.standing(connection, meter), terms.seconds
+    if seconds <= 0:
+        return Decision(False, hold=name, reason="quota_exhausted", limit=_met(meter, standing))
+    expires_at = now + timedelta(seconds=seconds + terms.grace)
+    call_store.change_hold(connection, row, granted=row.granted + extra, expires_at=expires_at, over_at=None)
+    return Decision(True, seconds, name, expires_at, standing.remaining(meter.included))
+
+
+def _reserve(
+    connection: Connection, meter: LimitedMeter, row: Row[Any], wanted: int, granted: int = 0
+) -> tuple[int, Standing]:
+    """Put `wanted` on hold, or the whole steps of what is free on top of `granted`.
+
+    Returns how much, perhaps 0, and how the meter stands then.
+    """
+    while wanted > 0:
+        taken = call_store.take(connection, meter, on_hold=wanted)
+        if taken is not None or meter.blocks_at is None:
+            return wanted, taken or Standing()
+        standing = call_store.standing(connection, meter)
+        # Less each time round: what was free a moment ago may be another call's by now.
+        fitting = whole_steps(granted + standing.free(meter.blocks_at), row.first_step, row.next_step) - granted
+        wanted = min(wanted - 1, fitting)
+    return 0, call_store.standing(connection, meter)
+
+
+def _find_caller(connection: Connection, source_id: int, call: Call, now: datetime) -> Row[Any] | None:
+    resource_code = RESOURCES[call.kind]
+    return call_store.find_caller(connection, source_id, call.tenant, call.call_id, resource_code, now)
+
+
+def _find_hold(connection: Connection, source_id: int, hold: str) -> Row[Any]:
+    name = HoldName.parse(hold)
+    row = name and call_store.find_hold(connection, source_id, name.tenant_id, name.id)
+    if row is None:
+        raise NotFound("unknown_hold", "No hold of this source has this name.")
+    return row
+
+
+def _state_reason(row: Row[Any]) -> str:
+    """Why the tenant may not call at all, or nothing."""
+    if row.status != "active":
+        return "tenant_suspended"
+    return "no_subscription" if row.anchor_on is None else ""
+
+
+def _period_on(row: Row[Any], now: datetime) -> date:
+    today = now.astimezone(ZoneInfo(row.timezone)).date()
+    return period_days(row.anchor_on, cast(Interval, row.interval), today)[0]
+
+
+def _meter(row: Row[Any], period_on: date) -> LimitedMeter:
+    return LimitedMeter(row.tenant_id, row.resource_code, period_on, row.included, row.at_limit or "block")
+
+
+def _calls_meter(row: Row[Any]) -> LimitedMeter:
+    return LimitedMeter(row.tenant_id, CONCURRENT, NO_PERIOD, row.calls_included, row.calls_at_limit or "block")
+
+
+def _met(meter: LimitedMeter, standing: Standing) -> MetLimit:
+    return MetLimit(meter.resource_code, meter.included, standing.used, standing.on_hold)
+
+
+def _keep_refusal(
+    connection: Connection, tenant_id: int, source_id: int, call: Call, decision: Decision, now: datetime
+) -> None:
+    limit = decision.limit or MetLimit("", None, 0, 0)
+    call_store.insert_refusal(
+        connection,
+        tenant_id=tenant_id,
+        id=new_id(),
+        refused_at=now,
+        reason=decision.reason,
+        resource_code=limit.resource,
+        included=limit.included,
+        used=limit.used,
+        on_hold=limit.on_hold,
+        source_id=source_id,
+        call_id=call.call_id,
+        direction=call.direction,
+        caller=call.caller[:64],
+        callee=call.callee[:255],
+    )
