@@ -34,7 +34,8 @@ class HoldName(NamedTuple):
             tenant_id, hold_id = (int(number, 16) for number in numbers)
         except ValueError:
             return None
-        return cls(tenant_id, hold_id) if mark == "h" and 0 <= min(tenant_id, hold_id) < 2**63 else None
+        fit = 0 <= tenant_id < 2**63 and 0 <= hold_id < 2**63
+        return cls(tenant_id, hold_id) if mark == "h" and fit else None
 
     def __str__(self) -> str:
         return f"h_{self.tenant_id:x}_{self.id:x}"
