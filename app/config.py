@@ -34,6 +34,9 @@ class Settings:
     CALL_GRANT_SECONDS: int = 1800  # what a call is granted at once unless it asks for less
     HOLD_GRACE_SECONDS: int = 120  # ringing and the way of the CDR: how long a hold outlives its grant
     SESSION_DAYS: int = 14  # a sign-in ends after so many days without use
+    RUN_WORKER: bool = True  # `flask serve` starts a worker for jobs beside the server
+    JOB_POLL_SECONDS: float = 1.0  # how often an idle worker looks for jobs
+    JOB_LEASE_SECONDS: float = 60.0  # a job is taken up again when its worker has not finished it by then
 
 
 def read_settings() -> Settings:

@@ -2,17 +2,18 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, DateTime, Engine, ForeignKey, MetaData, String, TypeDecorator, event
+from sqlalchemy import BigInteger, DateTime, Engine, ForeignKey, MetaData, Row, String, TypeDecorator, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 
 NAMING = {
@@ -154,6 +155,19 @@ def _close_queue(connection: DBAPIConnection, record: ConnectionPoolEntry) -> No
 def rowcount(result: Any) -> int:
     """Rows a DML statement touched; typed once here because SQLAlchemy types it on the cursor result alone."""
     return int(result.rowcount)
+
+
+def insert_new(
+    session: Session | Connection,
+    model: type[Base],
+    rows: Sequence[dict[str, Any]],
+    key: Sequence[InstrumentedAttribute[Any]],
+) -> Sequence[Row[Any]]:
+    """Insert those `rows` whose unique `key` is not taken; returns the keys that went in."""
+    connection = session.connection() if isinstance(session, Session) else session
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(model).values(list(rows)).on_conflict_do_nothing(index_elements=[each.name for each in key])
+    return connection.execute(statement.returning(*key)).all()
 
 
 class LostRace(Exception):

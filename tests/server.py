@@ -86,7 +86,8 @@ def serving(folder: Path, **settings: str) -> Iterator[LiveServer]:
     environment = {
         name: value for name, value in os.environ.items() if name not in Settings.__dataclass_fields__
     } | {
-        "RINGPLAN_INSTANCE": str(folder), "RINGPLAN_DEMO": "0", "PORT": str(port), "PYTHONUNBUFFERED": "1", **settings,
+        "RINGPLAN_INSTANCE": str(folder), "RINGPLAN_DEMO": "0", "PORT": str(port), "PYTHONUNBUFFERED": "1",
+        "RUN_WORKER": "0", **settings,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "output").open("wb") as output:

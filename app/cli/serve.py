@@ -2,7 +2,10 @@
 
 import errno
 import fcntl
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +44,8 @@ def serve() -> None:
     host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
     for line in (*lines, f"Ringplan: http://{host}:{settings.PORT} (stop with Ctrl-C)"):
         click.echo(line)
-    _run(settings, address)
+    with _worker(settings):
+        _run(settings, address)
 
 
 def free_address(settings: Settings) -> str:
@@ -81,6 +85,25 @@ def _prepare(settings: Settings) -> list[str]:
     lines = load_demo() if settings.RINGPLAN_DEMO and is_empty(db.session()) else []
     db.session.remove()
     return lines
+
+
+@contextmanager
+def _worker(settings: Settings) -> Iterator[None]:
+    """One worker for as long as the server runs; it ends by itself when this process is killed."""
+    if not settings.RUN_WORKER:
+        yield
+        return
+    flask = [sys.executable, "-m", "flask", "--app", "app"]
+    process = subprocess.Popen([*flask, "worker", "--parent", str(os.getpid())])  # noqa: S603  our own command
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()  # its job is taken up again when the lease is over
+            process.wait()
 
 
 def _run(settings: Settings, address: str) -> None:

@@ -174,6 +174,7 @@ class ThresholdCrossing(Base):
     """A tenant's use of a resource reached a share of what it has in a period; once per share and period."""
 
     __tablename__ = "threshold_crossing"
+    __table_args__ = (Index("crossings_newest_first", "crossed_at"),)
     tenant_id: Mapped[TenantId]
     resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"), primary_key=True)
     period_on: Mapped[date] = mapped_column(primary_key=True)

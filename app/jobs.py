@@ -1,0 +1,66 @@
+"""Who does which kind of job, and what is done every so often. `flask worker` calls it; see app/domain/jobs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.core.clock import utc_now
+from app.db import run_in_transaction
+from app.domain.jobs import service as jobs
+from app.domain.jobs.service import Claimed, LostLease
+
+Handler = Callable[[Session, dict[str, Any], datetime], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """An act that each worker repeats; two at once must do no more than one."""
+
+    every: timedelta
+    act: Callable[..., object]  # (session, *, now), in a transaction of its own
+
+
+# By kind: the effect, in one transaction with "done".
+HANDLERS: dict[str, Handler] = {}
+
+# By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
+OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {}
+
+PERIODIC: tuple[Periodic, ...] = (Periodic(timedelta(hours=1), jobs.forget_done),)
+
+
+def claim_next(lease: timedelta) -> Claimed | None:
+    """The longest due job, claimed and committed; None when nothing is due."""
+    return run_in_transaction(lambda session: jobs.claim(session, now=utc_now(), lease=lease))
+
+
+def perform(job: Claimed) -> str:
+    """Do it once; returns empty, or why it was put off. Raises DBAPIError when the database is away."""
+    try:
+        _do(job)
+    except LostLease:
+        return ""  # done by the worker that claimed it after us
+    except Exception as error:  # whatever a handler meets is kept with its job for a person
+        problem = f"{type(error).__name__}: {error}"
+        run_in_transaction(lambda session: jobs.fail(session, job, problem, now=utc_now()))
+        return problem
+    return ""
+
+
+def _do(job: Claimed) -> None:
+    if job.attempts > jobs.MAX_ATTEMPTS:
+        raise RuntimeError("every worker that tried it ended before it was done")
+    if job.kind not in HANDLERS and job.kind not in OUTSIDE:
+        raise LookupError(f"nobody does jobs of the kind {job.kind}")
+    if outside := OUTSIDE.get(job.kind):
+        outside(job.key, job.payload)
+    run_in_transaction(lambda session: _effect(session, job, utc_now()))
+
+
+def _effect(session: Session, job: Claimed, now: datetime) -> None:
+    jobs.finish(session, job, now=now)
+    if handler := HANDLERS.get(job.kind):
+        handler(session, job.payload, now)
