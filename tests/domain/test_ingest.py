@@ -12,7 +12,7 @@ from app.domain.catalog import service as catalog
 from app.domain.catalog.service import LimitSpec, PackageSpec
 from app.domain.metering import meters
 from app.domain.metering.ingest import Report, ingest
-from app.domain.metering.models import Meter, Quarantined, UsageDay, UsageRecord
+from app.domain.metering.models import MeterBeyond, Quarantined, UsageDay, UsageRecord
 from app.domain.subscriptions import service as subscriptions
 
 MINUTES = (LimitSpec("voice_minutes", 1000, "charge", 20_000), LimitSpec("fax_pages", 10))
@@ -123,7 +123,7 @@ def test_a_straddling_record_carries_its_parts(acme, send, event, now):
     assert rows[1].beyond_price_micros == 20_000
     view = meter(acme, now=now)
     assert (view.remaining, view.overage, view.state) == (0, 60, "over")
-    assert db.session.scalar(select(Meter.beyond)) == 60
+    assert db.session.scalar(select(MeterBeyond.quantity)) == 60
 
 
 def test_usage_beyond_a_blocking_limit_is_recorded_as_an_overrun(acme, send, event, now):

@@ -92,7 +92,7 @@ _STANDING = text(f"SELECT used, on_hold, carried_in FROM meter WHERE {_METER_KEY
 )
 # A new meter begins with nothing used, so it takes what is included; one that is there, what is left.
 _TAKE = text("""
-INSERT INTO meter (tenant_id, resource_code, period_on, used, on_hold, carried_in, beyond, version)
+INSERT INTO meter (tenant_id, resource_code, period_on, used, on_hold, carried_in, records, version)
 VALUES (:tenant_id, :resource_code, :period_on, :used, :on_hold, 0, 0, 1)
 ON CONFLICT (tenant_id, resource_code, period_on)
 DO UPDATE SET used = meter.used + excluded.used, on_hold = meter.on_hold + excluded.on_hold, version = meter.version + 1

@@ -50,10 +50,11 @@ class CallReport(NamedTuple):
 
 
 class Change(NamedTuple):
-    """To be added to a meter, and to be taken off what is on hold there."""
+    """To be added to a meter, to be taken off what is on hold there, and how many records that is."""
 
     used: int
     freed: int
+    records: int = 0
 
 
 def settle(

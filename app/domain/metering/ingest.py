@@ -4,7 +4,7 @@ One call is one transaction: records, meters and daily rollup move together or n
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -233,15 +233,18 @@ class _Batch:
         for row, record_id in zip(rows, new_ids(len(rows)), strict=True):
             row["id"] = record_id
         before = self._add_to_meters(rows, freed)
-        beyond: defaultdict[MeterKey, int] = defaultdict(int)
+        beyond: defaultdict[tuple[*MeterKey, str, int], int] = defaultdict(int)
         for row in rows:
             key = (row["tenant_id"], row["resource_code"], row["period_on"])
             self._set_parts(row, before[key])
             before[key][0] += row["quantity"]
             if row["beyond"]:
-                beyond[key] += row["beyond"]
+                beyond[*key, row["beyond_as"], row["beyond_price_micros"]] += row["beyond"]
         if beyond:
-            store.add_beyond(self.connection, [{**_key(key), "beyond": value} for key, value in sorted(beyond.items())])
+            names = ("tenant_id", "resource_code", "period_on", "beyond_as", "price_micros", "quantity")
+            store.add_beyond(
+                self.connection, [dict(zip(names, (*key, sum_), strict=True)) for key, sum_ in sorted(beyond.items())]
+            )
         self._add_to_days(rows)
         if store.insert_records(self.connection, _for_insert(self.connection, rows)) != len(rows):
             raise LostRace
@@ -252,11 +255,14 @@ class _Batch:
         Returns [used before the batch, carried in] of each meter.
         """
         totals: defaultdict[MeterKey, int] = defaultdict(int)
+        counts: Counter[MeterKey] = Counter()
         for row in rows:
-            totals[row["tenant_id"], row["resource_code"], row["period_on"]] += row["quantity"]
-        changes = {key: Change(total, 0) for key, total in totals.items()}
+            key = (row["tenant_id"], row["resource_code"], row["period_on"])
+            totals[key] += row["quantity"]
+            counts[key] += 1
+        changes = {key: Change(total, 0, counts[key]) for key, total in totals.items()}
         for key, change in freed.items():
-            changes[key] = Change(totals.get(key, 0) + change.used, change.freed)
+            changes[key] = Change(totals.get(key, 0) + change.used, change.freed, counts[key])
         before = {}
         for meter in store.add_to_meters(self.connection, holds.meter_rows(changes)):
             key = (meter.tenant_id, meter.resource_code, str(meter.period_on))
@@ -285,10 +291,6 @@ class _Batch:
                 for (tenant_id, day, code), total in sorted(days.items())
             ],
         )
-
-
-def _key(key: MeterKey) -> dict[str, Any]:
-    return {"tenant_id": key[0], "resource_code": key[1], "period_on": key[2]}
 
 
 def _for_insert(connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -81,8 +81,20 @@ class Meter(Base):
     used: Mapped[Quantity]
     on_hold: Mapped[Quantity] = mapped_column(default=0)  # sum of what the open holds reserve
     carried_in: Mapped[Quantity] = mapped_column(default=0)
-    beyond: Mapped[Quantity] = mapped_column(default=0)  # sum of the records' parts that the limit did not cover
+    records: Mapped[Quantity] = mapped_column(default=0)  # how many are counted in it
     version: Mapped[int] = mapped_column(BigInteger, default=1)
+
+
+class MeterBeyond(Base):
+    """What the records of a meter add up to beyond its limit, by what became of it and at which price."""
+
+    __tablename__ = "meter_beyond"
+    tenant_id: Mapped[TenantId]
+    resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"), primary_key=True)
+    period_on: Mapped[date] = mapped_column(primary_key=True)
+    beyond_as: Mapped[str] = mapped_column(String(8), primary_key=True)  # charge, notify or block
+    price_micros: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # per display unit
+    quantity: Mapped[Quantity]
 
 
 class Hold(Base):

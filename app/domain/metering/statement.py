@@ -16,7 +16,7 @@ from app.domain.catalog.models import PackageRevision
 from app.domain.metering import history, meters
 from app.domain.metering.history import UsageQuery, UsageRow
 from app.domain.metering.meters import MeterView
-from app.domain.metering.models import UsageRecord
+from app.domain.metering.models import Meter, MeterBeyond
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription, SubscriptionSegment
 from app.domain.tenants.models import Tenant
@@ -89,14 +89,6 @@ class Statement:
         return sum(line.amount_micros for line in self.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """What the period's records sum to: how many there are, and the base units beyond by way and price."""
-
-    records: int
-    beyond: dict[str, list[tuple[str, int, int]]]
-
-
 def build(
     session: Session,
     tenant: Tenant,
@@ -113,8 +105,7 @@ def build(
     revision = in_force[-1][1] if in_force else subscription.package.revision
     so_far = now < period.end
     last_day = now.astimezone(zone).date() if so_far else period.end_on - timedelta(days=1)
-    sums = _sums(session, tenant.id, period)
-    lines = _lines(meters.in_period(session, subscription, revision, period), sums)
+    lines = _lines(meters.in_period(session, subscription, revision, period), _beyond(session, tenant.id, period))
     daily = next((line.meter for line in lines if line.meter.kind == "metered"), None)
     query = UsageQuery(period_on=period.first_on)
     return Statement(
@@ -128,7 +119,7 @@ def build(
         daily=daily,
         days=_days(session, tenant.id, daily, period.first_on, last_day),
         rows=tuple(history.find_usage(session, tenant.id, query, zone=zone, most=most).rows),
-        records=sums.records,
+        records=_records(session, tenant.id, period),
     )
 
 
@@ -154,35 +145,39 @@ def _named(segment: SubscriptionSegment, revision: PackageRevision, period: Peri
     return PackageInForce(revision.name, revision.number, since)
 
 
-def _sums(session: Session, tenant_id: int, period: Period) -> _Sums:
-    record = UsageRecord
-    key = (record.resource_code, record.beyond_as, record.beyond_price_micros)
-    rows = session.execute(
-        select(*key, func.sum(record.beyond), func.count())
-        .where(record.tenant_id == tenant_id, record.period_on == period.first_on)
-        .group_by(*key)
-        .order_by(*key)
-    )
-    records, beyond = 0, defaultdict(list)
-    for code, beyond_as, price_micros, quantity, count in rows:
-        records += count
-        if quantity:
-            beyond[code].append((beyond_as, price_micros, int(quantity)))
-    return _Sums(records, beyond)
+def _records(session: Session, tenant_id: int, period: Period) -> int:
+    key = (Meter.tenant_id == tenant_id, Meter.period_on == period.first_on)
+    return int(session.scalar(select(func.sum(Meter.records)).where(*key)) or 0)
 
 
-def _lines(views: list[MeterView], sums: _Sums) -> tuple[StatementLine, ...]:
+def _beyond(session: Session, tenant_id: int, period: Period) -> dict[str, list[MeterBeyond]]:
+    found = defaultdict(list)
+    for row in session.scalars(
+        select(MeterBeyond)
+        .where(
+            MeterBeyond.tenant_id == tenant_id,
+            MeterBeyond.period_on == period.first_on,
+            MeterBeyond.quantity != 0,
+        )
+        .order_by(MeterBeyond.resource_code, MeterBeyond.beyond_as, MeterBeyond.price_micros)
+    ):
+        found[row.resource_code].append(row)
+    return found
+
+
+def _lines(views: list[MeterView], beyond: dict[str, list[MeterBeyond]]) -> tuple[StatementLine, ...]:
     return tuple(
-        StatementLine(view, tuple(_part(view, *found) for found in sums.beyond.get(view.resource_code, ())))
+        StatementLine(view, tuple(_part(view, found) for found in beyond.get(view.resource_code, ())))
         for view in views
         if view.kind in LISTED_KINDS
     )
 
 
-def _part(view: MeterView, beyond_as: str, price_micros: int, quantity: int) -> BeyondPart:
+def _part(view: MeterView, found: MeterBeyond) -> BeyondPart:
     unit_micros = minor_unit_micros(view.currency)
-    amount = price_of(quantity, price_micros, view.factor, unit_micros) if beyond_as == "charge" else 0
-    return BeyondPart(beyond_as, price_micros, quantity, amount)
+    charged = found.beyond_as == "charge"
+    amount = price_of(found.quantity, found.price_micros, view.factor, unit_micros) if charged else 0
+    return BeyondPart(found.beyond_as, found.price_micros, found.quantity, amount)
 
 
 def minor_unit_micros(currency: str) -> int:

@@ -102,20 +102,23 @@ _INSERT_QUARANTINED = _insert(
 )
 _ADD_TO_METERS = {
     dialect: f"""
-INSERT INTO meter (tenant_id, resource_code, period_on, used, on_hold, carried_in, beyond, version)
-SELECT tenant_id, resource_code, period_on, used, freed, 0, 0, 1 FROM {given} WHERE true
+INSERT INTO meter (tenant_id, resource_code, period_on, used, on_hold, carried_in, records, version)
+SELECT tenant_id, resource_code, period_on, used, freed, 0, records, 1 FROM {given} WHERE true
 ORDER BY tenant_id, resource_code, period_on
 ON CONFLICT (tenant_id, resource_code, period_on)
-DO UPDATE SET used = meter.used + excluded.used, on_hold = meter.on_hold - excluded.on_hold, version = meter.version + 1
+DO UPDATE SET used = meter.used + excluded.used, on_hold = meter.on_hold - excluded.on_hold,
+              records = meter.records + excluded.records, version = meter.version + 1
 RETURNING tenant_id, resource_code, period_on, used, carried_in"""
-    for dialect, given in _given({**_KEY, "used": "bigint", "freed": "bigint"}).items()
+    for dialect, given in _given({**_KEY, "used": "bigint", "freed": "bigint", "records": "bigint"}).items()
 }
 _ADD_BEYOND = {
     dialect: f"""
-UPDATE meter SET beyond = meter.beyond + given.beyond FROM {given}
-WHERE meter.tenant_id = given.tenant_id AND meter.resource_code = given.resource_code
-AND meter.period_on = given.period_on"""
-    for dialect, given in _given({**_KEY, "beyond": "bigint"}).items()
+INSERT INTO meter_beyond (tenant_id, resource_code, period_on, beyond_as, price_micros, quantity)
+SELECT tenant_id, resource_code, period_on, beyond_as, price_micros, quantity FROM {given} WHERE true
+ORDER BY tenant_id, resource_code, period_on, beyond_as, price_micros
+ON CONFLICT (tenant_id, resource_code, period_on, beyond_as, price_micros)
+DO UPDATE SET quantity = meter_beyond.quantity + excluded.quantity"""
+    for dialect, given in _given({**_KEY, "beyond_as": "text", "price_micros": "bigint", "quantity": "bigint"}).items()
 }
 _ADD_TO_DAYS = {
     dialect: f"""
@@ -193,7 +196,7 @@ def add_to_meters(connection: Connection, rows: Rows) -> Sequence[Row[Any]]:
 
 
 def add_beyond(connection: Connection, rows: Rows) -> None:
-    """Add to the meters what the limits did not cover."""
+    """Add up what the limits did not cover, by what becomes of it and its price."""
     connection.exec_driver_sql(_ADD_BEYOND[connection.dialect.name], _as_json(rows))
 
 
