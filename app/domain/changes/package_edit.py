@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.core.periods import Interval, period_days
@@ -13,7 +13,7 @@ from app.domain.catalog import service as catalog
 from app.domain.catalog.differences import Difference, differences
 from app.domain.catalog.models import Package
 from app.domain.catalog.service import PackageSpec
-from app.domain.metering.models import Meter
+from app.domain.metering.models import NO_PERIOD, Meter
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
 
@@ -79,7 +79,7 @@ def _limit_impact(
         .join(Meter, and_(Meter.tenant_id == Tenant.id, Meter.resource_code == code))
         .where(
             Subscription.package_id == package.id,
-            Meter.period_on >= (now - LONGEST_PERIOD).date(),
+            or_(Meter.period_on >= (now - LONGEST_PERIOD).date(), Meter.period_on == NO_PERIOD),
             Meter.used - Meter.carried_in > lowest,  # nobody else is over one of the two
         )
         .order_by(Tenant.name, Tenant.id)
@@ -88,7 +88,7 @@ def _limit_impact(
     interval = cast(Interval, package.revision.interval)
     for tenant, anchor_on, period_on, used in rows:
         today = now.astimezone(ZoneInfo(tenant.timezone)).date()
-        if period_on != period_days(anchor_on, interval, today)[0]:
+        if period_on not in (NO_PERIOD, period_days(anchor_on, interval, today)[0]):
             continue
         was_over, is_over = (limit is not None and used > limit for limit in (before, after))
         if is_over and not was_over:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Unpack
 
-from sqlalchemy import Date, Row, Select, and_, bindparam, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Date, Row, Select, and_, bindparam, case, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.core.periods import Period
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
-from app.domain.metering.models import Meter
+from app.domain.metering.models import NO_PERIOD, Meter
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
@@ -28,6 +28,7 @@ _VIEWED = (  # what `_view` reads of a row
     PackageLimit.overage_price_micros,
     Meter.carried_in,
     Meter.used,
+    Meter.on_hold,
 )
 
 
@@ -103,7 +104,7 @@ def current(session: Session, tenant: Tenant, *, now: datetime) -> TenantMeters:
 def in_period(
     session: Session, subscription: Subscription, revision: PackageRevision, period: Period
 ) -> list[MeterView]:
-    """The meters of any period, against the limits of `revision`."""
+    """The meters of any period, against the limits of `revision`; what has no period is as it stands now."""
     rows = session.execute(
         select(*_VIEWED)
         .select_from(Resource)
@@ -115,7 +116,7 @@ def in_period(
             and_(
                 Meter.tenant_id == subscription.tenant_id,
                 Meter.resource_code == Resource.code,
-                Meter.period_on == period.first_on,
+                Meter.period_on == _key_of(period),
             ),
         )
         .where(or_(PackageLimit.included.is_not(None), Meter.used > 0))
@@ -125,14 +126,13 @@ def in_period(
 
 
 def fullest(session: Session, found: Iterable[Subscription], *, now: datetime) -> dict[int, MeterView]:
-    """Per tenant the metered resource nearest its limit in the running period. One statement for all of them."""
-    keys = {(s.tenant_id, subscriptions.period_of(s, now).first_on): s for s in found}
-    if not keys:
+    """Per tenant the resource nearest its limit in the running period. One statement for all of them."""
+    running = [(s.tenant_id, subscriptions.period_of(s, now).first_on) for s in found]
+    if not running:
         return {}
+    keys = running + [(tenant_id, NO_PERIOD) for tenant_id, _ in running]
     rows = session.execute(
-        _with_limits().where(
-            tuple_(Meter.tenant_id, Meter.period_on).in_(list(keys)), PackageLimit.included.is_not(None)
-        )
+        _with_limits().where(tuple_(Meter.tenant_id, Meter.period_on).in_(keys), PackageLimit.included.is_not(None))
     )
     result: dict[int, MeterView] = {}
     for row in rows:
@@ -148,14 +148,14 @@ def nearest_limits(session: Session, *, now: datetime, most: int = 8) -> list[tu
     rows = session.execute(
         _with_limits()
         .add_columns(Subscription)
-        .where(PackageLimit.included + Meter.carried_in > 0, share >= NEAR_PERCENT, Meter.period_on >= _horizon(now))
+        .where(PackageLimit.included + Meter.carried_in > 0, share >= NEAR_PERCENT, _may_run(now))
         .order_by(share.desc(), Meter.tenant_id)
         .limit(most * 20)  # some belong to the period before; the tenant's own calendar tells below
     )
     found: dict[int, tuple[Tenant, MeterView]] = {}
     for row in rows:
         subscription = row.Subscription
-        if row.period_on == subscriptions.period_of(subscription, now).first_on:
+        if row.period_on in (NO_PERIOD, subscriptions.period_of(subscription, now).first_on):
             found.setdefault(row.tenant_id, (subscription.tenant, _view(row, row.currency)))
     return list(found.values())[:most]
 
@@ -166,10 +166,12 @@ SELECT t.id, t.status, t.name, t.timezone, s.anchor_on, p.id, p.revision_id, sum
 FROM tenant t
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id
-LEFT JOIN meter m ON m.tenant_id = t.id AND m.period_on >= :horizon
+LEFT JOIN meter m ON m.tenant_id = t.id AND (m.period_on >= :horizon OR m.period_on = :no_period)
 WHERE t.id IN :tenant_ids
 GROUP BY t.id, t.status, t.name, t.timezone, s.anchor_on, p.id, p.revision_id""").bindparams(
-    bindparam("tenant_ids", expanding=True), bindparam("horizon", type_=Date())
+    bindparam("tenant_ids", expanding=True),
+    bindparam("horizon", type_=Date()),
+    bindparam("no_period", NO_PERIOD, Date()),
 )
 
 
@@ -206,11 +208,21 @@ def _view(row: Row[Unpack[tuple[Any, ...]]], currency: str) -> MeterView:
         included=row.included,
         carried_in=row.carried_in or 0,
         used=row.used or 0,
-        on_hold=0,
+        on_hold=row.on_hold or 0,
         at_limit=row.at_limit or "block",
         overage_price_micros=row.overage_price_micros or 0,
         currency=currency,
     )
+
+
+def _key_of(period: Period) -> ColumnElement[date]:
+    """Under which `Meter.period_on` the joined resource is counted in `period`."""
+    return case((Resource.kind == "metered", period.first_on), else_=NO_PERIOD)
+
+
+def _may_run(now: datetime) -> ColumnElement[bool]:
+    """Meters that may be of a running period, and those that have none."""
+    return or_(Meter.period_on >= _horizon(now), Meter.period_on == NO_PERIOD)
 
 
 def _horizon(now: datetime) -> date:

@@ -22,7 +22,6 @@ from app.domain.subscriptions.models import Subscription, SubscriptionSegment
 from app.domain.tenants.models import Tenant
 
 MOST_ROWS = 20_000
-LISTED_KINDS = ("metered", "allocated")
 INSTANT = timedelta(microseconds=1)
 
 
@@ -105,7 +104,10 @@ def build(
     revision = in_force[-1][1] if in_force else subscription.package.revision
     so_far = now < period.end
     last_day = now.astimezone(zone).date() if so_far else period.end_on - timedelta(days=1)
-    lines = _lines(meters.in_period(session, subscription, revision, period), _beyond(session, tenant.id, period))
+    # What is held is known as of now: a closed period's statement would change with it.
+    kinds = ("metered", "allocated") if so_far else ("metered",)
+    views = [view for view in meters.in_period(session, subscription, revision, period) if view.kind in kinds]
+    lines = _lines(views, _beyond(session, tenant.id, period))
     daily = next((line.meter for line in lines if line.meter.kind == "metered"), None)
     query = UsageQuery(period_on=period.first_on)
     return Statement(
@@ -167,9 +169,7 @@ def _beyond(session: Session, tenant_id: int, period: Period) -> dict[str, list[
 
 def _lines(views: list[MeterView], beyond: dict[str, list[MeterBeyond]]) -> tuple[StatementLine, ...]:
     return tuple(
-        StatementLine(view, tuple(_part(view, found) for found in beyond.get(view.resource_code, ())))
-        for view in views
-        if view.kind in LISTED_KINDS
+        StatementLine(view, tuple(_part(view, found) for found in beyond.get(view.resource_code, ()))) for view in views
     )
 
 
