@@ -37,6 +37,14 @@ class Settings:
     RUN_WORKER: bool = True  # `flask serve` starts a worker for jobs beside the server
     JOB_POLL_SECONDS: float = 1.0  # how often an idle worker looks for jobs
     JOB_LEASE_SECONDS: float = 60.0  # a job is taken up again when its worker has not finished it by then
+    PUBLIC_URL: str = ""  # where links in mails lead, without a slash at the end; empty: http://HOST:PORT
+    MAIL_SERVER: str = ""  # empty: mails are written as files to `mail` in the instance folder
+    MAIL_PORT: int = 587
+    MAIL_USERNAME: str = ""
+    MAIL_PASSWORD: str = ""
+    MAIL_USE_TLS: bool = True  # STARTTLS, the certificate verified
+    MAIL_USE_SSL: bool = False  # TLS from the first byte, port 465
+    MAIL_FROM: str = ""  # an address, or Name <address>; empty: no-reply at the host of PUBLIC_URL
 
 
 def read_settings() -> Settings:
@@ -80,6 +88,11 @@ def database_url(settings: Settings) -> str:
         if url.startswith(scheme):
             return "postgresql+psycopg://" + url.removeprefix(scheme)
     return url
+
+
+def public_url(settings: Settings) -> str:
+    """The address of the portal as its readers reach it, without a slash at the end."""
+    return settings.PUBLIC_URL.rstrip("/") or f"http://{settings.HOST}:{settings.PORT}"
 
 
 def secret_key(settings: Settings) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app import mail, notices
 from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
+from app.domain.metering import holds, thresholds
 
 Handler = Callable[[Session, dict[str, Any], datetime], None]
 
@@ -24,12 +26,15 @@ class Periodic:
 
 
 # By kind: the effect, in one transaction with "done".
-HANDLERS: dict[str, Handler] = {}
+HANDLERS: dict[str, Handler] = {thresholds.MAIL: notices.tell_of_threshold}
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
-OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {}
+OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {mail.KIND: mail.send}
 
-PERIODIC: tuple[Periodic, ...] = (Periodic(timedelta(hours=1), jobs.forget_done),)
+PERIODIC: tuple[Periodic, ...] = (
+    Periodic(timedelta(seconds=10), holds.expire),
+    Periodic(timedelta(hours=1), jobs.forget_done),
+)
 
 
 def claim_next(lease: timedelta) -> Claimed | None:

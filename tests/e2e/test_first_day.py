@@ -196,9 +196,20 @@ PROVIDER_PAGES = (
     "/provider/sources/new",
     "/provider/sources/pbx1",
     "/provider/quarantine",
+    "/provider/tenants/acme/thresholds",
+    "/provider/notifications",
+    "/provider/jobs",
+    "/provider/jobs?state=waiting",
     "/password",
 )
-TENANT_PAGES = ("/portal", "/portal/usage", "/portal/statements", "/portal/statements/current", "/password")
+TENANT_PAGES = (
+    "/portal",
+    "/portal/usage",
+    "/portal/statements",
+    "/portal/statements/current",
+    "/portal/notifications",
+    "/password",
+)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
@@ -62,8 +62,10 @@ __all__ = [
     "open_session",
     "reset_password",
     "revoke_key",
+    "set_threshold_mail",
     "settings_of",
     "source_by_code",
+    "threshold_readers",
     "touch",
     "update_source",
     "users_of",
@@ -97,6 +99,33 @@ def by_email(session: Session, email: str) -> Account:
 def users_of(session: Session, tenant_id: int) -> list[Account]:
     """A tenant's users by address, the disabled ones included."""
     return list(session.scalars(select(Account).where(Account.tenant_id == tenant_id).order_by(Account.email)))
+
+
+def threshold_readers(session: Session, tenant_id: int) -> list[Account]:
+    """Who wants mail when this tenant crosses a threshold: its own people and staff, none of them disabled."""
+    return list(
+        session.scalars(
+            select(Account)
+            .where(
+                Account.wants_threshold_mail,
+                Account.disabled_at.is_(None),
+                or_(Account.tenant_id == tenant_id, Account.tenant_id.is_(None)),
+            )
+            .order_by(Account.id)
+        )
+    )
+
+
+def set_threshold_mail(session: Session, account_id: int, wanted: bool, *, actor: str, now: datetime) -> None:
+    """Whether this person wants such mail; the same choice again changes and records nothing."""
+    changed = session.scalar(
+        update(Account)
+        .where(Account.id == account_id, Account.wants_threshold_mail != wanted)
+        .values(wants_threshold_mail=wanted)
+        .returning(Account)
+    )
+    if changed is not None:
+        _record(session, "account.notifications", changed, actor, now)
 
 
 def disable_account(session: Session, account: Account, *, actor: str, now: datetime) -> None:

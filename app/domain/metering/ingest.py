@@ -5,7 +5,7 @@ One call is one transaction: records, meters and daily rollup move together or n
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, cast
@@ -20,9 +20,10 @@ from app.core.periods import EARLIEST_YEAR, Interval, period_days
 from app.core.quantities import billed_quantity
 from app.core.usage import Unreadable, UsageEvent
 from app.db import LostRace
-from app.domain.metering import holds, store
+from app.domain.metering import holds, store, thresholds
 from app.domain.metering.holds import CallReport, Change, MeterKey
 from app.domain.metering.split import split
+from app.domain.metering.thresholds import Move
 
 FUTURE_TOLERANCE = timedelta(days=1)  # a source's clock may be wrong by this much
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -61,6 +62,7 @@ class _Subscriber:
     open_from: date | None
     interval: Interval
     revision_id: int | None
+    thresholds: tuple[int, ...]
 
 
 def ingest(session: Session, source_id: int, reports: Sequence[Report], *, now: datetime) -> list[Result]:
@@ -126,6 +128,7 @@ class _Batch:
                 _as_date(row.open_from),
                 cast(Interval, row.interval),
                 row.revision_id,
+                thresholds.as_read(row.thresholds),
             )
             for row in store.subscribers(self.connection, {event.tenant.lower() for event in events})
         }
@@ -250,7 +253,7 @@ class _Batch:
             raise LostRace
 
     def _add_to_meters(self, rows: list[dict[str, Any]], freed: dict[MeterKey, Change]) -> dict[MeterKey, list[int]]:
-        """Add the batch to its meters and free what its calls had on hold.
+        """Add the batch to its meters, free what its calls had on hold, note the thresholds that were crossed.
 
         Returns [used before the batch, carried in] of each meter.
         """
@@ -267,7 +270,17 @@ class _Batch:
         for meter in store.add_to_meters(self.connection, holds.meter_rows(changes)):
             key = (meter.tenant_id, meter.resource_code, str(meter.period_on))
             before[key] = [meter.used - totals.get(key, 0), meter.carried_in]
+        thresholds.note_crossed(self.connection, self._moves(totals, before), now=self.now)
         return before
+
+    def _moves(self, totals: Mapping[MeterKey, int], before: dict[MeterKey, list[int]]) -> Iterator[Move]:
+        """How far the batch moves each meter that has a limit."""
+        subscribers = {found.tenant_id: found for found in self.subscribers.values()}
+        for key, quantity in totals.items():
+            subscriber, (used, carried_in) = subscribers[key[0]], before[key]
+            limit = self.limits.get((cast(int, subscriber.revision_id), key[1]))
+            if limit is not None and limit.included is not None:
+                yield Move(*key, used, used + quantity, limit.included + carried_in, subscriber.thresholds)
 
     def _set_parts(self, row: dict[str, Any], meter: list[int]) -> None:
         limit = self.limits.get((row.pop("revision_id"), row["resource_code"]))

@@ -16,7 +16,7 @@ Rows = Sequence[dict[str, Any]]
 _encode = msgspec.json.Encoder().encode
 
 _SUBSCRIBERS = """
-SELECT n.name, t.id AS tenant_id, t.timezone, s.anchor_on, s.open_from, r.interval, r.id AS revision_id
+SELECT n.name, t.id AS tenant_id, t.timezone, t.thresholds, s.anchor_on, s.open_from, r.interval, r.id AS revision_id
 FROM tenant_name n
 JOIN tenant t ON t.id = n.tenant_id
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL

@@ -1,6 +1,7 @@
 """Create, change, find, suspend and resume tenants."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import available_timezones
@@ -20,6 +21,7 @@ _ZONES = available_timezones()
 _LENGTHS = {
     "name": 255, "domain": 255, "account_code": 64, "country": 2, "contact_name": 255, "contact_email": 255,
 }  # fmt: skip
+MOST_THRESHOLDS, MAX_THRESHOLD = 8, 200
 CURRENCIES = frozenset(list_currencies())  # ISO 4217
 
 
@@ -84,6 +86,26 @@ def set_suspended(session: Session, tenant: Tenant, suspended: bool, *, actor: s
     act = "tenant.suspend" if suspended else "tenant.resume"
     audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id)
     session.flush()
+
+
+def set_thresholds(session: Session, tenant: Tenant, percents: Iterable[int], *, actor: str, now: datetime) -> None:
+    """The shares of a limit at which people are told, in percent: sorted, each once; none tells nobody.
+
+    Raises Invalid (field `thresholds`). What was crossed before stays noted.
+    """
+    wanted, before = sorted(set(percents)), tenant.thresholds
+    if len(wanted) > MOST_THRESHOLDS or any(not 1 <= percent <= MAX_THRESHOLD for percent in wanted):
+        raise Invalid(
+            "invalid_thresholds",
+            f"At most {MOST_THRESHOLDS} values, each from 1 to {MAX_THRESHOLD} %.",
+            field="thresholds",
+        )
+    if wanted == before:
+        return
+    tenant.thresholds = wanted
+    session.flush()
+    changes = {"thresholds": [before, wanted]}
+    audit.record(session, actor, "tenant.update", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **changes)
 
 
 def by_name(session: Session, name: str) -> Tenant:

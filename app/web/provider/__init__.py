@@ -9,7 +9,9 @@ bp.before_request(staff_only)
 
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     home,
+    jobs,
     meters,
+    notifications,
     packages,
     quarantine,
     resources,

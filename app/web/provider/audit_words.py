@@ -55,6 +55,8 @@ def _words(entry: AuditEntry) -> str:
         "account.disable": gettext("Sign-in closed:"),
         "account.enable": gettext("Sign-in opened again:"),
         "account.password": gettext("Password changed:"),
+        "account.notifications": gettext("Notifications changed:"),
+        "job.retry": gettext("Tried again:"),
         "quarantine.replay": gettext("Taken out of quarantine and counted"),
         "quarantine.discard": gettext("Discarded from quarantine"),
     }

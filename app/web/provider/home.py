@@ -6,7 +6,8 @@ from app.core.clock import utc_now
 from app.db import db
 from app.domain.audit import reading
 from app.domain.insight import overview
-from app.domain.metering import meters, quarantine
+from app.domain.jobs import service as jobs
+from app.domain.metering import meters, quarantine, thresholds
 from app.web.kit.render import render
 from app.web.provider import bp
 from app.web.provider.audit_words import in_words
@@ -23,6 +24,8 @@ def home() -> Response:
         revenue=overview.monthly_revenue(session),
         tenants=overview.tenants_by_status(session),
         quarantined=sum(quarantine.count_by_reason(session).values()),
+        dead_jobs=jobs.count_dead(session),
+        crossed=thresholds.latest(session),
         near=meters.nearest_limits(session, now=now, most=MOST_NEAR),
         latest=[in_words(entry) for entry in reading.latest(session)],
     )

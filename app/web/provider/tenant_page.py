@@ -10,7 +10,7 @@ from app.domain.audit import reading
 from app.domain.catalog import browse, service as catalog
 from app.domain.catalog.models import Package
 from app.domain.changes.package_move import preview_move
-from app.domain.metering import meters
+from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
@@ -29,11 +29,13 @@ def tenant(slug: str) -> Response:
     """The state of one tenant, live."""
     session, now = db.session(), utc_now()
     found = tenants.by_slug(session, slug)
+    shown = meters.current(session, found, now=now)
     return render(
         "provider/tenant.html",
         tenant=found,
         now=now,
-        m=meters.current(session, found, now=now),
+        m=shown,
+        crossed=thresholds.of_period(session, found.id, shown.period.first_on) if shown.period else [],
         heading_level=2,  # the page has its own head
         subscription=subscriptions.live(session, found.id),
         segments=subscriptions.segments(session, found.id),

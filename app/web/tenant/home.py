@@ -7,7 +7,7 @@ from flask import Response, g
 
 from app.core.clock import utc_now
 from app.db import db
-from app.domain.metering import history, meters
+from app.domain.metering import history, meters, thresholds
 from app.domain.metering.history import UsageQuery
 from app.domain.tenants.models import Tenant
 from app.web.kit.render import render
@@ -32,4 +32,13 @@ def home() -> Response:
         else []
     )
     latest = history.find_usage(session, g.tenant_id, UsageQuery(), zone=zone, most=LATEST)
-    return render("tenant/home.html", m=found, now=now, tenant=tenant, charted=first, days=days, rows=latest.rows)
+    return render(
+        "tenant/home.html",
+        m=found,
+        now=now,
+        tenant=tenant,
+        crossed=thresholds.of_period(session, tenant.id, found.period.first_on) if found.period else [],
+        charted=first,
+        days=days,
+        rows=latest.rows,
+    )

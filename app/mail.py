@@ -1,0 +1,88 @@
+"""Mail: asked for by the transaction that wants it, sent by a worker, recognisable when it comes twice."""
+
+import hashlib
+import smtplib
+import ssl
+from datetime import datetime
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, current_app
+from flask_mailman import EmailMessage, Mail  # type: ignore[import-untyped]
+from flask_mailman.backends.smtp import EmailBackend  # type: ignore[import-untyped]
+from jinja2_fragments.flask import render_block
+from sqlalchemy.orm import Session
+
+from app.config import Settings, public_url
+from app.domain.jobs import service as jobs
+
+KIND = "mail"
+TIMEOUT_SECONDS = 15  # of one step of the SMTP dialogue
+
+
+class _Smtp(smtplib.SMTP):
+    """STARTTLS that verifies the server, which smtplib by itself does not."""
+
+    def starttls(self, *_: Any, **__: Any) -> tuple[int, bytes]:
+        return super().starttls(context=ssl.create_default_context())
+
+
+class _Backend(EmailBackend):  # type: ignore[misc]  # Flask-Mailman ships no types
+    @property
+    def connection_class(self) -> type[smtplib.SMTP]:
+        return smtplib.SMTP_SSL if self.use_ssl else _Smtp
+
+
+def init_app(app: Flask) -> None:
+    """Configure Flask-Mailman; without a server, mails become files."""
+    settings: Settings = app.config["RINGPLAN"]
+    app.config.from_mapping(
+        MAIL_BACKEND=_Backend if settings.MAIL_SERVER else "file",
+        MAIL_FILE_PATH=str(Path(settings.RINGPLAN_INSTANCE) / "mail"),
+        MAIL_SERVER=settings.MAIL_SERVER,
+        MAIL_PORT=settings.MAIL_PORT,
+        MAIL_USERNAME=settings.MAIL_USERNAME,
+        MAIL_PASSWORD=settings.MAIL_PASSWORD,
+        MAIL_USE_TLS=settings.MAIL_USE_TLS and not settings.MAIL_USE_SSL,
+        MAIL_USE_SSL=settings.MAIL_USE_SSL,
+        MAIL_TIMEOUT=TIMEOUT_SECONDS,
+        MAIL_DEFAULT_SENDER=_sender(settings),
+    )
+    Mail().init_app(app)
+
+
+def post(session: Session, key: str, to: str, template: str, *, now: datetime, **context: Any) -> None:
+    """Ask for one mail to one address in the running transaction; `key` makes asking twice ask once.
+
+    `mail/<template>.txt` has it as the blocks `subject` and `body`; `link(endpoint, …)` in them is a page's address.
+    """
+    subject, body = (render_block(f"mail/{template}.txt", block, link=link, **context) for block in ("subject", "body"))
+    payload = {"to": to, "subject": " ".join(subject.split()), "body": body.strip() + "\n"}
+    jobs.enqueue(session, KIND, key, payload, now=now)
+
+
+def send(key: str, payload: dict[str, Any]) -> None:
+    """Hand one mail to the server. Raises OSError and its kinds, such as SMTPException, when that fails."""
+    address = _sender(current_app.config["RINGPLAN"])[1]
+    mark = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    headers = {
+        "Message-ID": f"<{mark}@{address.rpartition('@')[2]}>",  # the same when it is sent again
+        "Auto-Submitted": "auto-generated",  # RFC 3834: no holiday answers
+    }
+    with current_app.extensions["mailman"].get_connection() as connection:
+        EmailMessage(
+            payload["subject"], payload["body"], to=[payload["to"]], headers=headers, connection=connection
+        ).send()
+
+
+def link(endpoint: str, **values: Any) -> str:
+    """The address of a page as its readers reach it, for words that leave the portal."""
+    path = current_app.url_map.bind("").build(endpoint, values)
+    return public_url(current_app.config["RINGPLAN"]) + path
+
+
+def _sender(settings: Settings) -> tuple[str, str]:
+    name, address = parseaddr(settings.MAIL_FROM)
+    return name or settings.PROVIDER_NAME, address or f"no-reply@{urlsplit(public_url(settings)).hostname}"

@@ -1,0 +1,30 @@
+"""What people are told by mail: jobs that turn an event into a mail to each of its readers."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app import mail
+from app.domain.accounts import service as accounts
+from app.domain.metering import meters, thresholds
+
+
+def tell_of_threshold(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    """One mail to each person who wants to know; the mails' keys are the crossing's and the person's."""
+    tenant_id, code, percent = payload["tenant_id"], payload["resource_code"], payload["percent"]
+    about = thresholds.get(session, tenant_id, code, date.fromisoformat(payload["period_on"]), percent)
+    shown = meters.current(session, about.tenant, now=now).meters
+    for reader in accounts.threshold_readers(session, tenant_id):
+        mail.post(
+            session,
+            f"{thresholds.MAIL}/{tenant_id}/{code}/{payload['period_on']}/{percent}/{reader.id}",
+            reader.email,
+            "threshold",
+            now=now,
+            crossing=about.crossing,
+            resource=about.resource,
+            tenant=about.tenant,
+            meter=next((meter for meter in shown if meter.resource_code == code), None),
+            for_staff=reader.is_staff,
+        )

@@ -1,0 +1,52 @@
+"""Jobs: what was given up and what still waits, with its error."""
+
+from flask import Response, request, url_for
+
+from app.core.clock import utc_now
+from app.db import db, unit_of_work
+from app.domain.jobs import service as queue
+from app.web.guards import current_user
+from app.web.kit.i18n import gettext, ngettext
+from app.web.kit.paging import decode_cursor
+from app.web.kit.render import redirect_to, render, say
+from app.web.provider import bp
+
+
+@bp.get("/jobs")
+def jobs() -> Response:
+    """Those given up, or with `state=waiting` those still to be done, newest first."""
+    session, waiting = db.session(), request.args.get("state") == "waiting"
+    after = decode_cursor(request.args.get("after"), int)
+    page = queue.find(session, dead=not waiting, after=after[0] if after else None)
+    return render(
+        "provider/jobs.html",
+        block="jobs",
+        jobs=page.jobs,
+        older=page.after,
+        waiting=waiting,
+        dead_count=queue.count_dead(session),
+        waiting_count=queue.count_waiting(session),
+        max_attempts=queue.MAX_ATTEMPTS,
+    )
+
+
+@bp.post("/jobs/<int:job_id>/retry")
+def job_retry(job_id: int) -> Response:
+    """Let one run now, with all its attempts."""
+    with unit_of_work() as session:
+        queue.try_again(session, job_id, actor=current_user.email, now=utc_now())
+    say(gettext("It is tried again now."))
+    return _back()
+
+
+@bp.post("/jobs/retry")
+def jobs_retry() -> Response:
+    """Let everything that was given up run now."""
+    with unit_of_work() as session:
+        number = queue.try_all_again(session, actor=current_user.email, now=utc_now())
+    say(ngettext("%(num)s job is tried again now.", "%(num)s jobs are tried again now.", number))
+    return _back()
+
+
+def _back() -> Response:
+    return redirect_to(url_for("provider.jobs", state=request.form.get("state") or None))

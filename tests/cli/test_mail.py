@@ -1,0 +1,189 @@
+"""Mail, as a real SMTP server on loopback receives it from the worker."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+from aiosmtpd.controller import Controller
+from sqlalchemy import func, select
+
+from app import mail
+from app.db import db, unit_of_work
+from app.domain.accounts import service as accounts
+from app.domain.catalog.service import LimitSpec
+from app.domain.jobs import service as jobs
+from app.domain.jobs.models import Job
+from tests.server import ROOT, free_port
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class Inbox:
+    """What arrived; `refuse` answers every mail with it."""
+
+    def __init__(self):
+        self.mails, self.refuse = [], ""
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802  aiosmtpd's name
+        if self.refuse:
+            return self.refuse
+        self.mails.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=default)))
+        return "250 OK"
+
+
+@pytest.fixture
+def inbox():
+    inbox = Inbox()
+    controller = Controller(inbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    inbox.port = controller.port
+    yield inbox
+    controller.stop()
+
+
+@pytest.fixture
+def settings(settings, inbox):
+    return replace(
+        settings, MAIL_SERVER="127.0.0.1", MAIL_PORT=inbox.port, MAIL_USE_TLS=False,
+        PUBLIC_URL="https://portal.northline.example/", MAIL_FROM="no-reply@northline.example",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def work(app):
+    """Everything that is due, as `flask worker --once` does it; returns what it printed."""
+
+    def run():
+        done = app.test_cli_runner().invoke(args=["worker", "--once"])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    return run
+
+
+@pytest.fixture
+def acme(make, now):
+    tenant = make.tenant("Acme", timezone="America/New_York")
+    limits = [LimitSpec("voice_minutes", 60_000, "charge", 20_000)]
+    make.subscribe(tenant, make.package("gold", limits), started_at=now - timedelta(days=3))
+    return tenant
+
+
+def choose(account, now):
+    with unit_of_work() as session:
+        accounts.set_threshold_mail(session, account.id, True, actor="test", now=now)
+
+
+def waiting():
+    db.session.rollback()
+    return db.session.scalar(select(func.count()).select_from(Job).where(Job.done_at.is_(None)))
+
+
+def test_a_threshold_reaches_those_who_chose_it(make, acme, now, work, inbox):
+    choose(make.user(acme, "uma@acme.example"), now)
+    make.user(acme, "quiet@acme.example")
+    choose(make.staff("nora@northline.example"), now)
+    make.usage(acme, 46_000, source=make.source())
+    work()
+    work()
+    found = {to[0]: text for to, text in inbox.mails}
+    assert sorted(found) == ["nora@northline.example", "uma@acme.example"] and len(inbox.mails) == 2
+    uma, nora = found["uma@acme.example"], found["nora@northline.example"]
+    assert (uma["Subject"], uma["From"]) == (
+        "75 % of your voice minutes used",
+        "Northline Telecom <no-reply@northline.example>",
+    )
+    body = uma.get_content()
+    assert "Acme has used 766:40 of 1,000 minutes" in body
+    assert "22 Nov 2026, 16:00 (America/New York)" in body
+    assert "then €0.02 a minute" in body
+    assert "https://portal.northline.example/portal/notifications" in body
+    assert nora["Subject"] == "Acme: 75 % of voice minutes used"
+    assert "https://portal.northline.example/provider/tenants/acme" in nora.get_content()
+    assert uma["Auto-Submitted"] == "auto-generated"
+
+
+def test_a_mail_that_is_sent_twice_says_so(app, inbox):
+    payload = {"to": "uma@acme.example", "subject": "s", "body": "b\n"}
+    for key in ("one", "one", "two"):
+        mail.send(key, payload)
+    marks = [text["Message-ID"] for _, text in inbox.mails]
+    assert marks[0] == marks[1] != marks[2]
+    assert all(mark.endswith("@northline.example>") for mark in marks)
+
+
+def test_a_name_cannot_add_a_header(make, acme, now, work, inbox):
+    with unit_of_work() as session:
+        session.merge(acme).name = "Acme\nBcc: all@example.org"
+    choose(make.staff(), now)
+    make.usage(acme, 46_000, source=make.source())
+    work()
+    ((to, text),) = inbox.mails
+    assert len(to) == 1 and text["Bcc"] is None
+    assert text["Subject"] == "Acme Bcc: all@example.org: 75 % of voice minutes used"
+
+
+def test_what_the_server_refuses_is_kept_with_its_error_and_tried_again(make, acme, now, work, inbox, clock):
+    choose(make.user(acme), now)
+    make.usage(acme, 46_000, source=make.source())
+    inbox.refuse = "451 not now"
+    assert "attempt 1: SMTPDataError: (451, b'not now')" in work()
+    assert (waiting(), inbox.mails) == (1, [])
+    inbox.refuse = ""
+    clock.shift(timedelta(minutes=1))
+    work()
+    assert (waiting(), len(inbox.mails)) == (0, 1)
+
+
+def test_a_server_that_is_away_loses_nothing(make, acme, now, app, work, inbox):
+    choose(make.user(acme), now)
+    make.usage(acme, 46_000, source=make.source())
+    app.extensions["mailman"].port = free_port()
+    assert "ConnectionRefusedError" in work()
+    assert waiting() == 1
+
+
+def test_killed_at_any_moment_every_mail_arrives_and_a_repeat_is_recognised(settings, app, inbox, tmp_path):
+    with unit_of_work() as session:
+        for number in range(12):
+            payload = {"to": f"user{number}@acme.example", "subject": "s", "body": "b\n"}
+            jobs.enqueue(session, mail.KIND, f"mail {number}", payload, now=LONG_AGO)
+    environment = {
+        **os.environ, "RINGPLAN_INSTANCE": str(tmp_path), "DATABASE_URL": settings.DATABASE_URL,
+        "MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(inbox.port), "MAIL_USE_TLS": "0", "JOB_LEASE_SECONDS": "1",
+        "JOB_POLL_SECONDS": "0.1",
+    }  # fmt: skip
+    chance = random.Random(3)
+    while waiting():
+        command = [sys.executable, "-m", "flask", "--app", "app", "worker"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
+        before, deadline = len(inbox.mails), time.monotonic() + 60
+        while len(inbox.mails) == before and waiting() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.04))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    by_reader = {}
+    for to, text in inbox.mails:
+        by_reader.setdefault(to[0], set()).add(text["Message-ID"])
+    assert len(by_reader) == 12
+    assert all(len(marks) == 1 for marks in by_reader.values())
+
+
+@pytest.mark.databases("sqlite")
+def test_without_a_server_mails_are_kept_as_files(make, acme, now, app, work, tmp_path):
+    app.extensions["mailman"].backend = "file"
+    choose(make.user(acme), now)
+    make.usage(acme, 46_000, source=make.source())
+    assert work() == ""
+    (file,) = (tmp_path / "mail").iterdir()
+    assert "75 % of your voice minutes used" in file.read_text()
+    assert waiting() == 0
