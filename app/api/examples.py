@@ -140,8 +140,9 @@ EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
             "package": "gold",
             "period": _PERIOD,
             "meters": [
-                {"resource": "voice_minutes", "included": 60_000, "used": 7, "remaining": 59_993, "at_limit": "charge"}
-                | _METER,
+                _METER
+                | {"resource": "voice_minutes", "included": 60_000, "used": 7, "on_hold": 7, "remaining": 59_986}
+                | {"at_limit": "charge"},  # the call that ended, until its CDR comes
                 {"resource": "fax_pages", "included": 100, "used": 3, "remaining": 97, "at_limit": "block"} | _METER,
             ],
         },
