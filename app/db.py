@@ -87,6 +87,20 @@ def unit_of_work() -> Iterator[Session]:
         raise
 
 
+@contextmanager
+def snapshot() -> Iterator[Session]:
+    """One read transaction that sees one moment, however much is written meanwhile; nothing may be written in it."""
+    session = db.session()
+    session.rollback()
+    # SQLite's readers see one moment anyway.
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    session.connection(execution_options=options if session.get_bind().dialect.name == "postgresql" else {})
+    try:
+        yield session
+    finally:
+        session.rollback()
+
+
 def is_retryable(error: DBAPIError) -> bool:
     """True for a lost race: serialization failure, deadlock, a key taken meanwhile or a busy SQLite file."""
     if isinstance(error, IntegrityError):

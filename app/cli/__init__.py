@@ -2,9 +2,9 @@
 
 from flask import Flask
 
-from app.cli import accounts, demo, imports, serve, sources, worker
+from app.cli import accounts, demo, imports, serve, sources, verify, worker
 
-COMMANDS = (accounts.group, sources.group, demo.group, imports.group, serve.serve, worker.worker)
+COMMANDS = (accounts.group, sources.group, demo.group, imports.group, serve.serve, verify.verify, worker.worker)
 
 
 def init_app(app: Flask) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.core.ids import new_id
-from app.domain.audit.models import AuditEntry
+from app.domain.audit.models import AuditEntry, Verification
 
 
 def record(
@@ -16,3 +16,8 @@ def record(
     session.add(
         AuditEntry(id=new_id(), at=now, actor=actor, act=act, subject=subject, tenant_id=tenant_id, details=details)
     )
+
+
+def keep_verification(session: Session, findings: list[dict[str, Any]], *, now: datetime) -> None:
+    """Note that every invariant was recounted at `now`, and what differed."""
+    session.add(Verification(id=new_id(), at=now, findings=findings))

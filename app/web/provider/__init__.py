@@ -18,4 +18,5 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     sources,
     tenant_page,
     tenants,
+    verification,
 )

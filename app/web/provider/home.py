@@ -27,5 +27,6 @@ def home() -> Response:
         dead_jobs=jobs.count_dead(session),
         crossed=thresholds.latest(session),
         near=meters.nearest_limits(session, now=now, most=MOST_NEAR),
+        verified=reading.last_verification(session),
         latest=[in_words(entry) for entry in reading.latest(session)],
     )

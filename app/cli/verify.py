@@ -1,0 +1,44 @@
+"""`flask verify`: recount everything from the rows, say what differs, keep the result for the provider's home."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+import msgspec
+from flask.cli import with_appcontext
+
+from app.core.clock import utc_now
+from app.db import run_in_transaction, snapshot
+from app.domain.audit import service as audit
+from app.domain.insight.invariants import CHECKS
+from app.domain.insight.verify import differences
+
+MOST_KEPT = 1_000  # differences stored for the provider's page and put into JSON; as plain lines all are printed
+
+
+@click.command("verify")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@with_appcontext
+def verify(as_json: bool) -> None:
+    """Recount every invariant; exits 1 when something differs. May run at any time beside the server."""
+    now, count = utc_now(), 0
+    kept: list[dict[str, Any]] = []
+    with snapshot() as session:
+        for found in differences(session, now=now):
+            count += 1
+            if len(kept) < MOST_KEPT:
+                kept.append(asdict(found))
+            if not as_json:
+                click.echo(str(found))
+    run_in_transaction(lambda act: audit.keep_verification(act, kept, now=now))
+    if as_json:
+        answer = {"at": now, "checks": len(CHECKS), "count": count, "differences": kept}
+        click.echo(msgspec.json.encode(answer).decode())
+    else:
+        click.echo(f"{len(CHECKS)} checks: {_words(count)}")
+    if count:
+        raise SystemExit(1)
+
+
+def _words(count: int) -> str:
+    return f"{count} difference{'s' if count > 1 else ''}" if count else "everything agrees"
