@@ -2,10 +2,13 @@
 
 from flask import Flask
 
-from app.api import calls, cdr, gate, health, openapi, packages, problems, records, tenants, usage
+from app.api import allocations, calls, cdr, gate, health, openapi, packages, problems, records, tenants, usage
 from app.api.blueprint import bp
 
-__all__ = ["bp", "calls", "cdr", "gate", "health", "openapi", "packages", "problems", "records", "tenants", "usage"]
+__all__ = [
+    "allocations", "bp", "calls", "cdr", "gate", "health", "openapi", "packages", "problems", "records",
+    "tenants", "usage",
+]  # fmt: skip
 
 
 def init_app(app: Flask) -> None:

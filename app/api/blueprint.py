@@ -34,7 +34,7 @@ class Operation:
     summary: str
     scope: str
     takes: tuple[type, ...]
-    gives: type
+    gives: type | None
     endpoint: str
     content_type: str
     takes_also: Mapping[str, Any]
@@ -43,8 +43,13 @@ class Operation:
 
     @property
     def is_unsafe(self) -> bool:
-        """Whether it changes something, so that a body is read and an Idempotency-Key kept."""
+        """Whether it changes something, so that an Idempotency-Key is kept."""
         return self.method != "GET"
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body is read."""
+        return self.method not in ("GET", "DELETE")
 
 
 operations: list[Operation] = []
@@ -56,7 +61,7 @@ def operation(
     summary: str,
     *,
     scope: str,
-    gives: type,
+    gives: type | None,
     takes: tuple[type, ...] = (),
     content_type: str = "application/json",
     takes_also: Mapping[str, Any] = MappingProxyType({}),
@@ -65,8 +70,8 @@ def operation(
 ) -> Callable[[View], View]:
     """Open a route to keys with `scope`, and describe it: the only way to add one, so none is undescribed.
 
-    `takes` are the types a body may have, `takes_also` those of other content types, `gives` that of the answer;
-    `also` the status codes beyond 200 and those of every route.
+    `takes` are the types a body may have, `takes_also` those of other content types, `gives` that of the answer
+    (None: 204, nothing to say); `also` the status codes beyond 200 and those of every route.
     """
 
     def register(view: View) -> View:

@@ -80,6 +80,13 @@ _RECORD = {
     "call_id": "",
     "attributes": {},
 }
+_ALLOCATION = {
+    "id": "42949672961",
+    "resource": "dids",
+    "name": "+4930901820",
+    "note": "Main number",
+    "created_at": "2026-11-22T22:00:00+01:00",
+}
 
 EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
     "put_package": Example(_PACKAGE, {"code": "gold"}, body=_CONTENT),
@@ -142,8 +149,8 @@ EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
             "meters": [
                 _METER
                 | {"resource": "voice_minutes", "included": 60_000, "used": 7, "on_hold": 7, "remaining": 59_986}
-                | {"at_limit": "charge"},  # the call that ended, until its CDR comes
-                {"resource": "fax_pages", "included": 100, "used": 3, "remaining": 97, "at_limit": "block"} | _METER,
+                | {"at_limit": "charge"},  # what the call used stays on hold until its CDR comes
+                _METER | {"resource": "fax_pages", "included": 100, "used": 3, "remaining": 97, "at_limit": "block"},
             ],
         },
         {"ref": "acme"},
@@ -151,4 +158,9 @@ EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
     "list_usage": Example(
         {"data": [_RECORD], "next": None}, {"ref": "acme"}, {"resource": "fax_pages", "since": _START}
     ),
+    "add_allocation": Example(
+        _ALLOCATION, {"ref": "acme"}, body={"resource": "dids", "name": "+49 30 901820", "note": "Main number"}
+    ),
+    "list_allocations": Example({"data": [_ALLOCATION], "next": None}, {"ref": "acme"}, {"resource": "dids"}),
+    "release_allocation": Example(None, {"ref": "acme", "allocation_id": "42949672961"}),
 }

@@ -38,6 +38,15 @@ _PROBLEM = {
                 "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
             },
         },
+        "limit": {
+            "type": "object",
+            "description": "the limit that was met, in base units",
+            "properties": {
+                "resource": {"type": "string"},
+                "included": {"type": "integer"},
+                "used": {"type": "integer"},
+            },
+        },
     },
 }
 _IDEMPOTENCY_KEY = {
@@ -74,7 +83,8 @@ def _pretty(value: Any) -> str:
 
 def description() -> dict[str, Any]:
     """The OpenAPI document."""
-    types = [kind for op in operations for kind in (*op.takes, *op.takes_also.values(), op.gives)]
+    named = [kind for op in operations for kind in (*op.takes, *op.takes_also.values(), op.gives)]
+    types = [kind for kind in named if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     by_type = dict(zip(map(repr, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -104,7 +114,7 @@ def _operation(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
         "parameters": _parameters(op),
         "responses": _responses(op, by_type),
     }
-    if op.is_unsafe:
+    if op.has_body:
         described["requestBody"] = {"required": True, "content": _content(op, by_type)}
     return described
 
@@ -131,18 +141,25 @@ def _content(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
-    shown = {"schema": by_type[repr(op.gives)], "example": EXAMPLES[op.endpoint].answer}
-    success = {"description": "OK", "content": {"application/json": shown}}
     problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    responses: dict[str, Any] = {"200": success}
-    if 201 in op.also:
-        responses["201"] = {**success, "description": "Created"}
+    responses = _successes(op, by_type)
     for status in statuses(op):
         responses[str(status)] = {"description": PROBLEMS[status], **problem}
     return responses
 
 
+def _successes(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
+    if op.gives is None:
+        return {"204": {"description": "Done"}}
+    shown = {"schema": by_type[repr(op.gives)], "example": EXAMPLES[op.endpoint].answer}
+    content = {"content": {"application/json": shown}}
+    created = {"201": {"description": "Created", **content}} if 201 in op.also else {}
+    # What is posted is always made; what is put may have been there.
+    found = {} if created and op.method == "POST" else {"200": {"description": "OK", **content}}
+    return found | created
+
+
 def statuses(op: Operation) -> list[int]:
     """The codes of its problems: those of every route, of every body, and its own."""
-    unsafe = {400, 409, 413, 415, 422} if op.is_unsafe else set()
+    unsafe = ({409} if op.is_unsafe else set()) | ({400, 413, 415, 422} if op.has_body else set())
     return sorted({*op.also, *unsafe, 401, 403, 500, 503} - {201})

@@ -68,6 +68,8 @@ def _refused(error: DomainError) -> Response:
         more["errors"] = errors
     elif field := error.details.get("field"):
         more["errors"] = [{"pointer": f"/{field}", "detail": error.message}]
+    if limit := error.details.get("limit"):
+        more["limit"] = limit
     return _answer(error.status, error.code, error.message, more)
 
 
