@@ -8,12 +8,22 @@ from sqlalchemy.orm import Session
 from app import mail
 from app.domain.accounts import service as accounts
 from app.domain.metering import meters, thresholds
+from app.domain.subscriptions import service as subscriptions
 
 
 def tell_of_threshold(session: Session, payload: dict[str, Any], now: datetime) -> None:
-    """One mail to each person who wants to know; the mails' keys are the crossing's and the person's."""
+    """One mail to each person who wants to know; the mails' keys are the crossing's and the person's.
+
+    None of a period that was over by then: an import of last month's calls is no news.
+    """
     tenant_id, code, percent = payload["tenant_id"], payload["resource_code"], payload["percent"]
     about = thresholds.get(session, tenant_id, code, date.fromisoformat(payload["period_on"]), percent)
+    subscription = subscriptions.live(session, tenant_id)
+    if (
+        subscription is None
+        or about.crossing.period_on != subscriptions.period_of(subscription, about.crossing.crossed_at).first_on
+    ):
+        return
     shown = meters.current(session, about.tenant, now=now).meters
     for reader in accounts.threshold_readers(session, tenant_id):
         mail.post(

@@ -94,7 +94,8 @@ def _worker(settings: Settings) -> Iterator[None]:
         yield
         return
     flask = [sys.executable, "-m", "flask", "--app", "app"]
-    process = subprocess.Popen([*flask, "worker", "--parent", str(os.getpid())])  # noqa: S603  our own command
+    # In a session of its own: Ctrl-C is for the server, which then tells the worker.
+    process = subprocess.Popen([*flask, "worker", "--parent", str(os.getpid())], start_new_session=True)  # noqa: S603
     try:
         yield
     finally:

@@ -21,6 +21,8 @@ from app.domain.accounts import service as accounts
 from app.domain.catalog.service import LimitSpec
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
+from app.domain.metering.models import ThresholdCrossing
+from app.domain.subscriptions import service as subscriptions
 from tests.server import ROOT, free_port
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -109,6 +111,17 @@ def test_a_threshold_reaches_those_who_chose_it(make, acme, now, work, inbox):
     assert nora["Subject"] == "Acme: 75 % of voice minutes used"
     assert "https://portal.northline.example/provider/tenants/acme" in nora.get_content()
     assert uma["Auto-Submitted"] == "auto-generated"
+
+
+def test_last_months_calls_are_no_news(make, acme, now, work, inbox):
+    with unit_of_work() as session:
+        subscriptions.live(session, acme.id).anchor_on = (now - timedelta(days=60)).date()
+        subscriptions.live(session, acme.id).open_from = (now - timedelta(days=60)).date()
+    choose(make.user(acme), now)
+    make.usage(acme, 46_000, source=make.source(), occurred_at=now - timedelta(days=45))
+    work()
+    assert (waiting(), inbox.mails) == (0, [])
+    assert db.session.scalar(select(func.count()).select_from(ThresholdCrossing)) == 2
 
 
 def test_a_mail_that_is_sent_twice_says_so(app, inbox):

@@ -15,7 +15,7 @@ from app.domain.metering.models import ThresholdCrossing
 from app.domain.tenants.models import Tenant
 
 MAIL = "threshold_mail"  # the kind of the job that tells of it
-MOST = 8
+MOST = 6
 _KEY = (
     ThresholdCrossing.tenant_id,
     ThresholdCrossing.resource_code,
@@ -27,7 +27,11 @@ _ABOUT = (
     .join(Resource, Resource.code == ThresholdCrossing.resource_code)
     .join(Tenant, Tenant.id == ThresholdCrossing.tenant_id)
 )
-_NEWEST_FIRST = (ThresholdCrossing.crossed_at.desc(), ThresholdCrossing.percent.desc())
+_NEWEST_FIRST = (
+    ThresholdCrossing.crossed_at.desc(),
+    ThresholdCrossing.period_on.desc(),
+    ThresholdCrossing.percent.desc(),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def of_period(session: Session, tenant_id: int, period_on: date) -> list[Crossed
             *_NEWEST_FIRST
         )
     )
-    return _highest(Crossed(*row) for row in rows)
+    return _newest(Crossed(*row) for row in rows)
 
 
 def get(session: Session, tenant_id: int, resource_code: str, period_on: date, percent: int) -> Crossed:
@@ -111,17 +115,16 @@ def get(session: Session, tenant_id: int, resource_code: str, period_on: date, p
 
 
 def latest(session: Session, *, most: int = MOST) -> list[Crossed]:
-    """The newest crossings of all tenants, the highest where several were crossed in a period. One statement."""
+    """The newest crossings of all tenants, each resource of a tenant once. One statement."""
     rows = session.execute(
         _ABOUT.order_by(*_NEWEST_FIRST).limit(most * 10)  # a tenant may cross all its thresholds in one step
     )
-    return _highest(Crossed(*row) for row in rows)[:most]
+    return _newest(Crossed(*row) for row in rows)[:most]
 
 
-def _highest(found: Iterable[Crossed]) -> list[Crossed]:
-    """The highest of each meter; `found` comes newest first, the highest of a step first."""
-    kept: dict[tuple[int, str, date], Crossed] = {}
+def _newest(found: Iterable[Crossed]) -> list[Crossed]:
+    """The newest of each tenant and resource; `found` comes newest first, the highest of a step first."""
+    kept: dict[tuple[int, str], Crossed] = {}
     for each in found:
-        crossing = each.crossing
-        kept.setdefault((crossing.tenant_id, crossing.resource_code, crossing.period_on), each)
+        kept.setdefault((each.crossing.tenant_id, each.crossing.resource_code), each)
     return list(kept.values())
