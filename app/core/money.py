@@ -1,6 +1,6 @@
 """Integer micros plus an ISO 4217 code. 1,000,000 micros are one unit of the currency."""
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 
 MICROS = 1_000_000
 MAX_MICROS = 10**15  # one billion units: a bound for input, far below 64 bits
@@ -39,6 +39,19 @@ def format_micros(micros: int, places: int = 2) -> str:
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
+def half_up(numerator: int, denominator: int, unit_micros: int = 1) -> int:
+    """`numerator / denominator` micros rounded to whole `unit_micros`, a half away from zero; exact for any size.
+
+    `denominator` is positive. 10,000 `unit_micros` are cents.
+
+    >>> half_up(5, 2), half_up(-5, 2), half_up(1_700_000_000, 31, 10_000)
+    (3, -3, 54840000)
+    """
+    scale = denominator * unit_micros
+    units = (2 * abs(numerator) + scale) // (2 * scale) * unit_micros
+    return -units if numerator < 0 else units
+
+
 def price_of(quantity: int, price_micros: int, factor: int, unit_micros: int = 1) -> int:
     """Micros for `quantity` base units at `price_micros` per display unit of `factor` base units, half-up.
 
@@ -47,5 +60,4 @@ def price_of(quantity: int, price_micros: int, factor: int, unit_micros: int = 1
     >>> price_of(90, 20_000, 60), price_of(35, 20_000, 60), price_of(35, 20_000, 60, 10_000)
     (30000, 11667, 10000)
     """
-    whole = (Decimal(quantity) * price_micros / (factor * unit_micros)).to_integral_value(ROUND_HALF_UP)
-    return int(whole) * unit_micros
+    return half_up(quantity * price_micros, factor, unit_micros)

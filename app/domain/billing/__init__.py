@@ -1,0 +1,1 @@
+"""What a tenant owes and why: proration, invoices, the ledger, payments, the bill run."""
