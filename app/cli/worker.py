@@ -13,6 +13,7 @@ from functools import partial
 import click
 from flask import current_app
 from flask.cli import with_appcontext
+from sqlalchemy.exc import DBAPIError
 
 from app.config import Settings
 from app.core.clock import utc_now
@@ -32,8 +33,7 @@ def worker(once: bool, parent: int) -> None:
     settings: Settings = current_app.config["RINGPLAN"]
     work = Worker(settings)
     if once:
-        while work.turn():
-            pass
+        _do_what_is_due(work)
         return
     with _told_to_stop() as told:
         while not told(0) and parent in (0, os.getppid()):
@@ -67,6 +67,14 @@ class Worker:
             if time.monotonic() >= at:
                 self.next_at[periodic] = time.monotonic() + periodic.every.total_seconds()
                 run_in_transaction(partial(periodic.act, now=utc_now()))
+
+
+def _do_what_is_due(work: Worker) -> None:
+    try:
+        while work.turn():
+            pass
+    except DBAPIError as error:
+        raise click.ClickException(f"the database refuses: {str(error.orig).splitlines()[0]}") from None
 
 
 def _survive(work: Worker) -> bool:

@@ -159,6 +159,16 @@ def test_it_survives_a_database_that_goes_away(ask, start, tmp_path):
     assert effects() == once_each(1)
 
 
+def test_once_without_a_database_is_said_in_one_line(app, session):
+    session.execute(text("ALTER TABLE hold RENAME TO gone"))
+    session.commit()
+    done = app.test_cli_runner().invoke(args=["worker", "--once"])
+    session.execute(text("ALTER TABLE gone RENAME TO hold"))
+    session.commit()
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert done.output.startswith("Error: the database refuses: ")
+
+
 def workers_of(server):
     found = psutil.Process(server.process.pid).children(recursive=True)
     return [child for child in found if "worker" in child.cmdline()]
