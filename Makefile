@@ -15,6 +15,7 @@ install: .venv/.installed
 
 test: .venv/.installed-dev
 	@.ci/browser
+	@.ci/sipp
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: .venv/.installed-dev
@@ -29,7 +30,7 @@ bench: .venv/.installed-dev
 
 lock:
 	uv pip compile pyproject.toml --quiet --no-emit-index-url -o requirements.lock
-	uv pip compile pyproject.toml --quiet --extra dev -c requirements.lock --no-emit-index-url -o requirements-dev.lock
+	uv pip compile pyproject.toml --quiet --universal --extra dev -c requirements.lock --no-emit-index-url -o requirements-dev.lock
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache test-results
