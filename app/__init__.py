@@ -10,7 +10,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.config import Settings, database_url, read_settings, secret_key, trusted_hosts
-from app.db import db, init_engine
+from app.db import READS, db, init_engine
 
 PACKAGE = Path(__file__).parent
 
@@ -58,6 +58,7 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "SECRET_KEY": secret_key(settings),
         "SQLALCHEMY_DATABASE_URI": url,
         "SQLALCHEMY_ENGINE_OPTIONS": pool,
+        "SQLALCHEMY_BINDS": {READS: {"url": url, "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}},
         "TRUSTED_HOSTS": trusted_hosts(settings),
         "MAX_CONTENT_LENGTH": 10_000_000,
         "MAX_FORM_MEMORY_SIZE": 10_000_000,
@@ -77,7 +78,8 @@ def _init_database(app: Flask) -> None:
     db.init_app(app)
     Migrate(app, db, directory=str(PACKAGE / "migrations"), render_as_batch=True)
     with app.app_context():
-        init_engine(db.engine)
+        for engine in db.engines.values():
+            init_engine(engine)
 
 
 def _register(app: Flask) -> None:

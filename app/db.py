@@ -1,10 +1,13 @@
 """Base, column kinds, engine set-up and the one place that commits."""
 
 import fcntl
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
@@ -164,6 +167,71 @@ def _close_queue(connection: DBAPIConnection, record: ConnectionPoolEntry) -> No
     handle = record.info.pop("write_queue", None)
     if handle is not None:
         os.close(handle)
+
+
+_NAMED = re.compile(r"(?<!:):([a-z_]+)\b")
+READS = "reads"  # the bind whose connections are outside any transaction
+
+
+def read_once(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Rows of one plain SELECT with `:names`, outside any transaction and straight through the driver.
+
+    For what every request asks: through a session the same costs ten times as much. What comes back is what the driver
+    makes of it: SQLite gives text for dates. Raises OperationalError as the session does; a connection that broke
+    meanwhile, as after a restart of the server, is tried once more.
+    """
+    engine = db.engines[READS]
+    if engine.dialect.name == "postgresql":
+        statement = _for_psycopg(statement)
+    for is_last in (False, True):
+        try:
+            return _read(engine, statement, parameters)
+        except DBAPIError:
+            if is_last:
+                raise
+            engine.dispose()
+    raise AssertionError("unreachable")
+
+
+def _read(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    failures = engine.dialect.loaded_dbapi.Error
+    connection = None
+    try:
+        connection = engine.raw_connection()
+        cursor = connection.cursor()
+        cursor.execute(statement, parameters)
+        rows = cursor.fetchall()
+        cursor.close()
+    except failures as error:
+        if connection is not None:
+            connection.invalidate()
+        raise OperationalError(statement, None, error) from error
+    connection.close()
+    return list(rows)
+
+
+@lru_cache(maxsize=64)
+def _for_psycopg(statement: str) -> str:
+    return _NAMED.sub(r"%(\1)s", statement)
+
+
+def as_stamp(moment: datetime) -> datetime | str:
+    """A moment as `read_once` compares it: SQLite keeps text without an offset."""
+    if db.engine.dialect.name == "sqlite":
+        return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    return moment
+
+
+def as_moment(value: datetime | str) -> datetime:
+    """An aware UTC moment of what `read_once` found."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value.astimezone(UTC)
+
+
+def as_json(value: Any) -> Any:
+    """What a JSON column holds, of what `read_once` found: SQLite keeps text."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def rowcount(result: Any) -> int:

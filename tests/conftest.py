@@ -187,7 +187,8 @@ def app(settings: Settings, clock: time_machine.Traveller) -> Iterator[Flask]:
             yield app
         finally:
             db.session.remove()
-            db.engine.dispose()
+            for engine in db.engines.values():
+                engine.dispose()
 
 
 @pytest.fixture

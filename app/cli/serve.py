@@ -109,7 +109,8 @@ def _worker(settings: Settings) -> Iterator[None]:
 
 def _run(settings: Settings, address: str) -> None:
     """Serve until SIGTERM or SIGINT; workers are forked, so no connection may be open here."""
-    db.engine.dispose()
+    for engine in db.engines.values():
+        engine.dispose()
     Server(
         "app:create_app",
         factory=True,

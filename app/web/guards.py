@@ -9,7 +9,7 @@ from flask import Flask, abort, current_app, g, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from app.core.clock import utc_now
-from app.db import db, run_in_transaction
+from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
 from app.domain.accounts.sign_in import FoundSignIn
@@ -126,7 +126,7 @@ def _load_visitor(token: str) -> Visitor | None:
 
 def _find(token: str) -> FoundSignIn | None:
     idle = current_app.permanent_session_lifetime
-    return accounts.find_session(db.session(), token, now=utc_now(), idle=idle)
+    return accounts.find_session(token, now=utc_now(), idle=idle)
 
 
 def _keep_alive(token: str) -> None:

@@ -76,7 +76,7 @@ class MeterWatch:
     def _look(self, watched: list[int]) -> None:
         try:
             with self.app.app_context():
-                found = meters.fingerprints(db.session(), watched, now=utc_now())
+                found = meters.fingerprints(watched, now=utc_now())
         except SQLAlchemyError:  # the database is away; the streams beat on and the next look tells
             self.app.logger.warning("meter watch: database not reachable")
             return
@@ -98,7 +98,7 @@ def fragment(tenant_id: int, **context: Any) -> str:
     drawn: dict[tuple[Any, ...], tuple[Any, str]] = current_app.extensions["drawn_meters"]
     # What is drawn is a function of the fingerprint, the minute and the context: the database is asked each
     # time whether anything differs, and the drawing of a minute serves everyone who watches the tenant.
-    mark = meters.fingerprints(db.session(), [tenant_id], now=now).get(tenant_id)
+    mark = meters.fingerprints([tenant_id], now=now).get(tenant_id)
     state = (mark, now.replace(second=0, microsecond=0))
     key = (tenant_id, str(get_locale()), *sorted(context.items()))
     if (known := drawn.get(key)) and known[0] == state:

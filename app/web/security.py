@@ -1,11 +1,13 @@
 """What every answer carries against attacks from elsewhere: headers, cookie flags, the CSRF token."""
 
 from datetime import timedelta
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
+from itsdangerous import URLSafeTimedSerializer
 
 csrf = CSRFProtect()  # machines prove themselves by key instead: the API exempts its blueprint
 
@@ -38,13 +40,27 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class CookieSession(SecureCookieSessionInterface):
     """Flask's signed cookie, for HTTPS alone unless the browser is on this very machine."""
 
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """The same for every request: the key and its salt do not change while the portal runs."""
+        found = app.extensions.get("cookie_serializer")
+        if found is None:
+            found = app.extensions["cookie_serializer"] = super().get_signing_serializer(app)
+        assert found is None or isinstance(found, URLSafeTimedSerializer)
+        return found
+
     def get_cookie_secure(self, app: Flask) -> bool:
         """True unless the page was asked for without TLS on loopback and the configuration does not insist."""
-        try:  # request.host would raise for a host that is not trusted, and that answer is on its way already
-            host = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").hostname
-        except ValueError:
-            host = None
-        return super().get_cookie_secure(app) or request.is_secure or host not in LOOPBACK
+        # request.host would raise for a host that is not trusted, and that answer is on its way already
+        on_loopback = _is_loopback(request.environ.get("HTTP_HOST", ""))
+        return super().get_cookie_secure(app) or request.is_secure or not on_loopback
+
+
+@lru_cache(maxsize=64)
+def _is_loopback(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").hostname in LOOPBACK
+    except ValueError:
+        return False
 
 
 def init_app(app: Flask) -> None:

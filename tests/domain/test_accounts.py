@@ -54,7 +54,7 @@ def open_session(account: Account, address: str = HOME, now: datetime = NOW) -> 
 
 
 def find(token: str, now: datetime = NOW):
-    return accounts.find_session(db.session(), token, now=now, idle=IDLE)
+    return accounts.find_session(token, now=now, idle=IDLE)
 
 
 def test_an_address_is_kept_in_lower_case_and_taken_once(ann: Account) -> None:

@@ -63,10 +63,10 @@ def test_the_lists_of_tenants_see_what_is_held(session, acme, now):
 
 def test_a_change_of_what_is_held_changes_the_fingerprint(session, acme, now):
     counted(acme, "extensions", 1)
-    before = meters.fingerprints(session, [acme.id], now=now)
-    assert meters.fingerprints(session, [acme.id], now=now) == before
+    before = meters.fingerprints([acme.id], now=now)
+    assert meters.fingerprints([acme.id], now=now) == before
     counted(acme, "extensions", 2)
-    assert meters.fingerprints(session, [acme.id], now=now) != before
+    assert meters.fingerprints([acme.id], now=now) != before
 
 
 def test_a_smaller_limit_says_who_holds_more(session, acme, now):

@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.core.usage import SourceSettings
-from app.db import db
+from app.db import as_json, as_moment, db, read_once
 from app.domain.accounts.models import ApiKey, Source
 from app.domain.audit import service as audit
 
@@ -141,24 +141,13 @@ def revoke_key(session: Session, key: ApiKey, *, actor: str, now: datetime) -> N
     audit.record(session, actor, "key.revoke", f"source:{key.source.code}", now=now, prefix=key.prefix)
 
 
-_BY_PREFIX = (  # built once and read without the ORM: every request of every machine asks it
-    select(
-        ApiKey.id,
-        ApiKey.secret_hash,
-        ApiKey.scopes,
-        ApiKey.used_at,
-        ApiKey.revoked_at,
-        Source.id.label("source_id"),
-        Source.code,
-        Source.settings,
-    )
-    .join(Source, Source.id == ApiKey.source_id)
-    .where(ApiKey.prefix == bindparam("prefix"))
-)
+_BY_PREFIX = """
+SELECT k.id, k.secret_hash, k.scopes, k.used_at, k.revoked_at, s.id, s.code, s.settings
+FROM api_key k JOIN source s ON s.id = k.source_id WHERE k.prefix = :prefix"""
 
 
 def verify_key(session: Session, presented: str, now: datetime) -> KnownKey | None:
-    """What the key opens, in one statement, or None for a wrong or revoked one.
+    """What the key opens, in one statement outside any transaction, or None for a wrong or revoked one.
 
     An unknown prefix costs the same comparison as a wrong secret. Notes the use in a transaction of
     its own, at most once a minute; nothing is noted inside a unit of work.
@@ -166,13 +155,15 @@ def verify_key(session: Session, presented: str, now: datetime) -> KnownKey | No
     start, _, rest = presented.partition("_")
     prefix, _, secret = rest.partition("_")
     readable = prefix.isascii() and prefix.isalnum()
-    found = session.connection().execute(_BY_PREFIX, {"prefix": prefix}).first() if readable else None
-    same = hmac.compare_digest(_hash(secret), found.secret_hash if found else _NO_HASH)
-    if found is None or not same or start != "rp" or (found.revoked_at and found.revoked_at <= now):
+    found = next(iter(read_once(_BY_PREFIX, {"prefix": prefix}) if readable else ()), None)
+    same = hmac.compare_digest(_hash(secret), found[1] if found else _NO_HASH)
+    if found is None or not same or start != "rp":
         return None
-    _note_use(session, found.id, found.used_at, now)
-    source = KnownSource(found.source_id, found.code, found.settings)
-    return KnownKey(found.id, tuple(found.scopes), source)
+    key_id, _, scopes, used_at, revoked_at, source_id, code, settings = found
+    if revoked_at and as_moment(revoked_at) <= now:
+        return None
+    _note_use(session, key_id, used_at and as_moment(used_at), now)
+    return KnownKey(key_id, tuple(as_json(scopes)), KnownSource(source_id, code, as_json(settings)))
 
 
 def verify_basic(session: Session, username: str, password: str, now: datetime) -> KnownKey | None:

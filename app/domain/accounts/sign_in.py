@@ -7,12 +7,12 @@ import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, String, bindparam, delete, select, text, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Invalid, Throttled
 from app.core.ids import new_id
-from app.db import UtcDateTime, rowcount, run_in_transaction
+from app.db import as_moment, as_stamp, read_once, rowcount, run_in_transaction
 from app.domain.accounts import passwords
 from app.domain.accounts.models import Account, SignIn, SignInAttempt
 from app.domain.audit import service as audit
@@ -141,23 +141,20 @@ class FoundSignIn(NamedTuple):
 
 
 # Runs before every page: text costs the driver's work, a statement built by the ORM several times that.
-_FIND = (
-    text(
-        "SELECT a.id, a.email, a.name, a.tenant_id, s.seen_at FROM sign_in s JOIN account a ON a.id = s.account_id"
-        " WHERE s.token_hash = :token_hash AND s.ended_at IS NULL AND s.seen_at > :seen_after AND a.disabled_at IS NULL"
-    )
-    .bindparams(bindparam("seen_after", type_=UtcDateTime()))
-    .columns(id=BigInteger(), email=String(), name=String(), tenant_id=BigInteger(), seen_at=UtcDateTime())
-)
+_FIND = """
+SELECT a.id, a.email, a.name, a.tenant_id, s.seen_at FROM sign_in s JOIN account a ON a.id = s.account_id
+WHERE s.token_hash = :token_hash AND s.ended_at IS NULL AND s.seen_at > :seen_after AND a.disabled_at IS NULL"""
 
 
-def find_session(session: Session, token: str, *, now: datetime, idle: timedelta) -> FoundSignIn | None:
-    """The sign-in with what is needed of its account, in one statement.
+def find_session(token: str, *, now: datetime, idle: timedelta) -> FoundSignIn | None:
+    """The sign-in with what is needed of its account, in one statement outside any transaction.
 
     None once it was ended, unused for `idle`, or the account is disabled: the absence is the answer here.
     """
-    row = session.execute(_FIND, {"token_hash": _hash(token), "seen_after": now - idle}).one_or_none()
-    return FoundSignIn(*row) if row else None
+    for row in read_once(_FIND, {"token_hash": _hash(token), "seen_after": as_stamp(now - idle)}):
+        account_id, email, name, tenant_id, seen_at = row
+        return FoundSignIn(account_id, email, name, tenant_id, as_moment(seen_at))
+    return None
 
 
 def is_due(sign_in: FoundSignIn, now: datetime) -> bool:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Unpack
 
-from sqlalchemy import ColumnElement, Date, Row, Select, and_, bindparam, case, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, case, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.core.periods import Period
+from app.db import read_once
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
 from app.domain.metering.models import NO_PERIOD, Meter
 from app.domain.subscriptions import service as subscriptions
@@ -160,24 +161,28 @@ def nearest_limits(session: Session, *, now: datetime, most: int = 8) -> list[tu
     return list(found.values())[:most]
 
 
-# Asked at every look and every poll: text costs the driver's work, a statement built by the ORM several times that.
-_FINGERPRINTS = text("""
+_FINGERPRINTS = """
 SELECT t.id, t.status, t.name, t.timezone, s.anchor_on, p.id, p.revision_id, sum(m.version)
 FROM tenant t
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id
 LEFT JOIN meter m ON m.tenant_id = t.id AND (m.period_on >= :horizon OR m.period_on = :no_period)
-WHERE t.id IN :tenant_ids
-GROUP BY t.id, t.status, t.name, t.timezone, s.anchor_on, p.id, p.revision_id""").bindparams(
-    bindparam("tenant_ids", expanding=True),
-    bindparam("horizon", type_=Date()),
-    bindparam("no_period", NO_PERIOD, Date()),
-)
+WHERE t.id IN ({tenant_ids})
+GROUP BY t.id, t.status, t.name, t.timezone, s.anchor_on, p.id, p.revision_id"""
 
 
-def fingerprints(session: Session, tenant_ids: list[int], *, now: datetime) -> dict[int, str]:
-    """A short text per tenant that differs once its meters, its package or a limit differ. One statement."""
-    found = session.execute(_FINGERPRINTS, {"tenant_ids": tenant_ids, "horizon": _horizon(now)})
+def fingerprints(tenant_ids: list[int], *, now: datetime) -> dict[int, str]:
+    """A short text per tenant that differs once its meters, its package or a limit differ.
+
+    One statement, outside any transaction: it is asked at every look and every poll.
+    """
+    found = read_once(
+        _FINGERPRINTS.format(tenant_ids=", ".join(map(str, tenant_ids))),  # numbers: there is nothing to escape
+        {
+            "horizon": _horizon(now).isoformat(),
+            "no_period": NO_PERIOD.isoformat(),
+        },
+    )
     return {row[0]: "/".join(map(str, row[1:])) for row in found}
 
 
