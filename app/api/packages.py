@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 from flask import Response, g
+from msgspec import UNSET, UnsetType
 from sqlalchemy.orm import Session
 
 from app.api.blueprint import answer, body_as, operation
@@ -18,6 +19,13 @@ from app.domain.catalog.models import Package
 from app.domain.catalog.service import LimitSpec, PackageSpec
 
 
+class Rollover(msgspec.Struct, forbid_unknown_fields=True):
+    """What is left lives `periods` more; at most `cap` base units come into one, null is all of it."""
+
+    periods: int
+    cap: int | None = None
+
+
 class Limit(msgspec.Struct, forbid_unknown_fields=True):
     """`included` in base units (null: unlimited, 0: none); `overage_price` per display unit, when charged."""
 
@@ -25,6 +33,7 @@ class Limit(msgspec.Struct, forbid_unknown_fields=True):
     included: int | None
     at_limit: Literal["block", "charge", "notify"] = "block"
     overage_price: str = "0"
+    rollover: Rollover | UnsetType = UNSET
 
 
 class PackageBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -105,6 +114,8 @@ def _spec(body: PackageBody) -> PackageSpec:
                 limit.included,
                 limit.at_limit,
                 _micros(limit.overage_price, f"/limits/{index}/overage_price"),
+                limit.rollover.periods if limit.rollover else 0,
+                limit.rollover.cap if limit.rollover else None,
             )
             for index, limit in enumerate(body.limits)
         ),
@@ -132,7 +143,13 @@ def _shown(package: Package) -> PackageAnswer:
         setup_fee=format_micros(revision.setup_fee_micros),
         public=revision.public,
         limits=[
-            Limit(limit.resource, limit.included, limit.at_limit, format_micros(limit.overage_price_micros))  # type: ignore[arg-type]
+            Limit(
+                limit.resource,
+                limit.included,
+                limit.at_limit,  # type: ignore[arg-type]
+                format_micros(limit.overage_price_micros),
+                Rollover(limit.rollover_periods, limit.rollover_cap) if limit.rollover_periods else UNSET,
+            )
             for limit in catalog.spec_of(revision).limits
         ],
     )

@@ -10,7 +10,8 @@ TERMS = ("name", "price_micros", "cost_micros", "setup_fee_micros", "interval", 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`what` is a field of PackageSpec, or `included`, `at_limit`, `overage_price_micros`, `limit` of `resource`.
+    """`what` is a field of PackageSpec, or `included`, `at_limit`, `overage_price_micros`, `rollover_…`, `limit` of
+    `resource`.
 
     `limit` is a limit that came (before is None) or went (after is None); the others carry both values.
     """
@@ -44,6 +45,6 @@ def _of_limit(code: str, before: LimitSpec | None, after: LimitSpec | None) -> I
     if before is None or after is None:
         yield Difference("limit", before, after, code)
         return
-    for name in ("included", "at_limit", "overage_price_micros"):
+    for name in ("included", "at_limit", "overage_price_micros", "rollover_periods", "rollover_cap"):
         if getattr(before, name) != getattr(after, name):
             yield Difference(name, getattr(before, name), getattr(after, name), code)

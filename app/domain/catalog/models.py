@@ -1,6 +1,6 @@
 """Resources, packages, revisions, limits."""
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, String, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db import Base, Code, Id, Line, Micros, Quantity, Ref, Utc
@@ -79,6 +79,13 @@ class PackageLimit(Base):
         CheckConstraint("at_limit IN ('block', 'charge', 'notify')", name="known_at_limit"),
         CheckConstraint("overage_price_micros >= 0", name="no_negative_price"),
         CheckConstraint("rollover_periods >= 0 AND (rollover_cap IS NULL OR rollover_cap >= 0)", name="rollover_adds"),
+        # Tells at once of which resources anything was ever carried over.
+        Index(
+            "limits_that_roll_over",
+            "resource_code",
+            sqlite_where=text("rollover_periods > 0"),
+            postgresql_where=text("rollover_periods > 0"),
+        ),
     )
     revision_id: Mapped[Ref] = mapped_column(ForeignKey("package_revision.id"), primary_key=True)
     resource_code: Mapped[Code] = mapped_column(ForeignKey("resource.code"), primary_key=True)

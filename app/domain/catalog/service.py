@@ -1,7 +1,7 @@
 """Define resources and packages; publish revisions."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import func, select, update
@@ -15,19 +15,25 @@ from app.domain.audit import service as audit
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
 from app.domain.tenants.service import CURRENCIES
 
+MOST_ROLLOVER_PERIODS = 24
 CODE = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 # A package's life: what each status may become.
 TRANSITIONS = {"draft": {"published", "archived"}, "published": {"archived"}, "archived": {"published"}}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class LimitSpec:
-    """One limit as the provider states it; `included` in base units, the price per display unit."""
+    """One limit as the provider states it; quantities in base units, the price per display unit.
+
+    What is left of a period lives `rollover_periods` more; at most `rollover_cap` comes into one (None: all of it).
+    """
 
     resource: str
     included: int | None
     at_limit: str = "block"
     overage_price_micros: int = 0
+    rollover_periods: int = 0
+    rollover_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +89,15 @@ def spec_of(revision: PackageRevision) -> PackageSpec:
         setup_fee_micros=revision.setup_fee_micros,
         public=revision.public,
         limits=tuple(
-            sorted(
-                LimitSpec(limit.resource_code, limit.included, limit.at_limit, limit.overage_price_micros)
-                for limit in revision.limits
+            LimitSpec(
+                limit.resource_code,
+                limit.included,
+                limit.at_limit,
+                limit.overage_price_micros,
+                limit.rollover_periods,
+                limit.rollover_cap,
             )
+            for limit in sorted(revision.limits, key=lambda limit: limit.resource_code)
         ),
     )
 
@@ -184,7 +195,11 @@ def checked(session: Session, spec: PackageSpec) -> PackageSpec:
         _check_limit(limit, known, f"limits/{index}")
         charged = limit.at_limit == "charge" and limit.included is not None
         limits.append(
-            LimitSpec(limit.resource, limit.included, limit.at_limit, limit.overage_price_micros if charged else 0)
+            replace(
+                limit,
+                overage_price_micros=limit.overage_price_micros if charged else 0,
+                rollover_cap=limit.rollover_cap if limit.rollover_periods else None,
+            )
         )
     if len({limit.resource for limit in limits}) != len(limits):
         raise Invalid("duplicate_limit", "A resource can have one limit only.", field="limits")
@@ -212,6 +227,22 @@ def _check_limit(limit: LimitSpec, known: dict[str, Resource], where: str) -> No
         raise Invalid(
             "only_metered_overruns", f"{resource.name} can only stop at the limit.", field=f"{where}/at_limit"
         )
+    _check_rollover(limit, resource, where)
+
+
+def _check_rollover(limit: LimitSpec, resource: Resource, where: str) -> None:
+    if not 0 <= limit.rollover_periods <= MOST_ROLLOVER_PERIODS:
+        raise Invalid(
+            "invalid_rollover",
+            f"What is left lives at most {MOST_ROLLOVER_PERIODS} periods more.",
+            field=f"{where}/rollover/periods",
+        )
+    if limit.rollover_periods and (resource.kind != "metered" or limit.included is None):
+        raise Invalid(
+            "nothing_to_roll_over", f"{resource.name} has nothing left at a period's end.", field=f"{where}/rollover"
+        )
+    if limit.rollover_cap is not None and not 0 <= limit.rollover_cap <= MAX_QUANTITY:
+        raise Invalid("invalid_rollover", "The cap is out of range.", field=f"{where}/rollover/cap")
 
 
 def _write_revision(
@@ -240,6 +271,8 @@ def _write_revision(
             included=limit.included,
             at_limit=limit.at_limit,
             overage_price_micros=limit.overage_price_micros,
+            rollover_periods=limit.rollover_periods,
+            rollover_cap=limit.rollover_cap,
         )
         for limit in spec.limits
     )

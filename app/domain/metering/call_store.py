@@ -8,7 +8,9 @@ from sqlalchemy import BigInteger, Connection, Date, Row, bindparam, text
 from sqlalchemy.types import TypeEngine
 
 from app.db import LostRace, UtcDateTime, rowcount
+from app.domain.metering import opening
 from app.domain.metering.holds import CONCURRENT
+from app.domain.metering.opening import MeterKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class LimitedMeter:
     period_on: date
     included: int | None
     at_limit: str
+    rolls_over: bool = False
 
     @property
     def blocks_at(self) -> int | None:
@@ -45,7 +48,8 @@ class Standing(NamedTuple):
 
 _TENANT = """
        t.id AS tenant_id, t.status, t.timezone, s.anchor_on, r.interval, c.code AS resource_code, c.first_step,
-       c.next_step, l.included, l.at_limit, n.included AS calls_included, n.at_limit AS calls_at_limit"""
+       c.next_step, l.included, l.at_limit, n.included AS calls_included, n.at_limit AS calls_at_limit,
+       EXISTS (SELECT 1 FROM package_limit o WHERE o.resource_code = c.code AND o.rollover_periods > 0) AS rolls_over"""
 _LIMITS = f"""
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id
@@ -98,7 +102,7 @@ ON CONFLICT (tenant_id, resource_code, period_on)
 DO UPDATE SET used = meter.used + excluded.used, on_hold = meter.on_hold + excluded.on_hold, version = meter.version + 1
 WHERE :blocks_at IS NULL
    OR meter.used + meter.on_hold + excluded.used + excluded.on_hold <= :blocks_at + meter.carried_in
-RETURNING used, on_hold, carried_in""").bindparams(
+RETURNING used, on_hold, carried_in, version""").bindparams(
     bindparam("period_on", type_=Date()), bindparam("blocks_at", type_=BigInteger())
 )
 _INSERT_HOLD = text("""
@@ -146,23 +150,28 @@ def find_hold(connection: Connection, source_id: int, tenant_id: int, hold_id: i
 
 
 def standing(connection: Connection, meter: LimitedMeter) -> Standing:
-    """How the meter stands now."""
+    """How the meter stands now; one that is not there yet, how it would open."""
     row = connection.execute(_STANDING, _key(meter)).first()
-    return Standing(*row) if row else Standing()
+    if row is not None:
+        return Standing(*row)
+    return Standing(carried_in=opening.carried_into(connection, _to_open(meter)) if meter.rolls_over else 0)
 
 
 def take(connection: Connection, meter: LimitedMeter, *, used: int = 0, on_hold: int = 0) -> Standing | None:
     """Add to the meter where its limit lets it: one conditional upsert. None when it does not."""
-    if meter.blocks_at is not None and used + on_hold > meter.blocks_at and not _carries(connection, meter):
+    wanted, most = used + on_hold, meter.blocks_at
+    if most is not None and wanted > most and standing(connection, meter).free(most) < wanted:
         return None
-    row = connection.execute(
-        _TAKE, {**_key(meter), "used": used, "on_hold": on_hold, "blocks_at": meter.blocks_at}
-    ).first()
-    return Standing(*row) if row else None
+    values = {**_key(meter), "used": used, "on_hold": on_hold, "blocks_at": most}
+    row = connection.execute(_TAKE, values).first()
+    if row is None:
+        return None
+    opened = row.version == 1 and meter.rolls_over
+    return Standing(row.used, row.on_hold, opening.carry(connection, _to_open(meter)) if opened else row.carried_in)
 
 
-def _carries(connection: Connection, meter: LimitedMeter) -> bool:
-    return standing(connection, meter).carried_in > 0
+def _to_open(meter: LimitedMeter) -> MeterKey:
+    return MeterKey(meter.tenant_id, meter.resource_code, meter.period_on)
 
 
 def insert_hold(connection: Connection, **values: Any) -> None:

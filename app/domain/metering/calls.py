@@ -254,7 +254,7 @@ def _reserve(
         if taken is not None or meter.blocks_at is None:
             return wanted, taken or Standing()
         standing = call_store.standing(connection, meter)
-        # Less each time round: what was free a moment ago may be another call's by now.
+        # What was free a moment ago may be another call's by now: take less, never the same again.
         fitting = whole_steps(granted + standing.free(meter.blocks_at), row.first_step, row.next_step) - granted
         wanted = min(wanted - 1, fitting)
     return 0, call_store.standing(connection, meter)
@@ -286,7 +286,9 @@ def _period_on(row: Row[Any], now: datetime) -> date:
 
 
 def _meter(row: Row[Any], period_on: date) -> LimitedMeter:
-    return LimitedMeter(row.tenant_id, row.resource_code, period_on, row.included, row.at_limit or "block")
+    return LimitedMeter(
+        row.tenant_id, row.resource_code, period_on, row.included, row.at_limit or "block", bool(row.rolls_over)
+    )
 
 
 def _calls_meter(row: Row[Any]) -> LimitedMeter:

@@ -20,7 +20,7 @@ from app.core.periods import EARLIEST_YEAR, Interval, period_days
 from app.core.quantities import billed_quantity
 from app.core.usage import Unreadable, UsageEvent
 from app.db import LostRace
-from app.domain.metering import holds, store, thresholds
+from app.domain.metering import holds, opening, store, thresholds
 from app.domain.metering.holds import CallReport, Change, MeterKey
 from app.domain.metering.split import split
 from app.domain.metering.thresholds import Move
@@ -135,8 +135,11 @@ class _Batch:
         revisions = {found.revision_id for found in self.subscribers.values() if found.revision_id is not None}
         self.resources: dict[str, Any] = {}
         self.limits: dict[tuple[int, str], Any] = {}
+        self.rolling: set[str] = set()
         for rule in store.rules(self.connection, revisions):
             self.resources[rule.code] = rule
+            if rule.rolls_over:
+                self.rolling.add(rule.code)
             if rule.revision_id is not None:
                 self.limits[rule.revision_id, rule.code] = rule
         self.known = {
@@ -266,12 +269,26 @@ class _Batch:
         changes = {key: Change(total, 0, counts[key]) for key, total in totals.items()}
         for key, change in freed.items():
             changes[key] = Change(totals.get(key, 0) + change.used, change.freed, counts[key])
-        before = {}
+        before: dict[MeterKey, list[int]] = {}
+        opened: set[MeterKey] = set()
         for meter in store.add_to_meters(self.connection, holds.meter_rows(changes)):
             key = (meter.tenant_id, meter.resource_code, str(meter.period_on))
             before[key] = [meter.used - totals.get(key, 0), meter.carried_in]
+            if meter.version == 1:
+                opened.add(key)
+        self._roll_over(opened, before)
         thresholds.note_crossed(self.connection, self._moves(totals, before), now=self.now)
         return before
+
+    def _roll_over(self, opened: set[MeterKey], before: dict[MeterKey, list[int]]) -> None:
+        """Carry what is left into the meters that begin here, and anew into those that began before theirs ended."""
+        for key in sorted(key for key in before if key[1] in self.rolling):
+            meter = opening.MeterKey(key[0], key[1], date.fromisoformat(key[2]))
+            if key in opened:
+                before[key][1] = opening.carry(self.connection, meter)
+            for first_on, carried_in in opening.carry_on(self.connection, meter).items():
+                if (later := (*key[:2], str(first_on))) in before:
+                    before[later][1] = carried_in
 
     def _moves(self, totals: Mapping[MeterKey, int], before: dict[MeterKey, list[int]]) -> Iterator[Move]:
         """How far the batch moves each meter that has a limit."""

@@ -1,17 +1,19 @@
 """What is left: the meters of a tenant at this moment, read through subscription → package → current revision."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Unpack
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, or_, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, or_, select, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from app.core.periods import Period
 from app.db import read_once
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
+from app.domain.metering import opening
 from app.domain.metering.models import NO_PERIOD, Meter
+from app.domain.metering.opening import MeterKey
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
@@ -30,6 +32,15 @@ _VIEWED = (  # what `_view` reads of a row
     Meter.carried_in,
     Meter.used,
     Meter.on_hold,
+)
+
+
+_ANY_LIMIT = aliased(PackageLimit)
+_ROLLS_OVER = (
+    exists()
+    .where(_ANY_LIMIT.resource_code == Resource.code, _ANY_LIMIT.rollover_periods > 0)
+    .correlate(Resource)
+    .label("rolls_over")
 )
 
 
@@ -107,7 +118,7 @@ def in_period(
 ) -> list[MeterView]:
     """The meters of any period, against the limits of `revision`; what has no period is as it stands now."""
     rows = session.execute(
-        select(*_VIEWED)
+        select(*_VIEWED, Meter.version, _ROLLS_OVER)
         .select_from(Resource)
         .outerjoin(
             PackageLimit, and_(PackageLimit.resource_code == Resource.code, PackageLimit.revision_id == revision.id)
@@ -123,7 +134,7 @@ def in_period(
         .where(or_(PackageLimit.included.is_not(None), Meter.used > 0))
         .order_by(Resource.position, Resource.code)
     )
-    return [_view(row, revision.currency) for row in rows]
+    return [_opened(session, row, _view(row, revision.currency), subscription.tenant_id, period) for row in rows]
 
 
 def fullest(session: Session, found: Iterable[Subscription], *, now: datetime) -> dict[int, MeterView]:
@@ -218,6 +229,16 @@ def _view(row: Row[Unpack[tuple[Any, ...]]], currency: str) -> MeterView:
         overage_price_micros=row.overage_price_micros or 0,
         currency=currency,
     )
+
+
+def _opened(
+    session: Session, row: Row[Unpack[tuple[Any, ...]]], view: MeterView, tenant_id: int, period: Period
+) -> MeterView:
+    """A meter that nothing was counted on yet shows what will be carried into it."""
+    if row.version is not None or not row.rolls_over:
+        return view
+    key = MeterKey(tenant_id, view.resource_code, period.first_on)
+    return replace(view, carried_in=opening.carried_into(session.connection(), key))
 
 
 def _key_of(period: Period) -> ColumnElement[date]:

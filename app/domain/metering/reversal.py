@@ -12,8 +12,9 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.domain.audit import service as audit
 from app.domain.catalog.models import PackageLimit
-from app.domain.metering import store
+from app.domain.metering import opening, store
 from app.domain.metering.models import MeterBeyond, UsageRecord
+from app.domain.metering.opening import MeterKey
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 
@@ -51,6 +52,7 @@ def reverse(
     _add_to_day(session, tenant, record, len(written))
     session.add_all(written)
     session.flush()
+    opening.carry_on(session.connection(), MeterKey(tenant.id, record.resource_code, record.period_on))
     subject, external_id = f"tenant:{tenant.slug}", record.external_id
     audit.record(
         session, actor, "usage.reverse", subject, now=now, tenant_id=tenant.id, record=external_id, reason=reason

@@ -25,7 +25,8 @@ LEFT JOIN package_revision r ON r.id = p.revision_id
 WHERE n.name {in_list}"""
 
 _RULES = """
-SELECT c.code, c.kind, c.first_step, c.next_step, l.revision_id, l.included, l.at_limit, l.overage_price_micros
+SELECT c.code, c.kind, c.first_step, c.next_step, l.revision_id, l.included, l.at_limit, l.overage_price_micros,
+       EXISTS (SELECT 1 FROM package_limit o WHERE o.resource_code = c.code AND o.rollover_periods > 0) AS rolls_over
 FROM resource c LEFT JOIN package_limit l ON l.resource_code = c.code AND l.revision_id {in_list}"""
 
 _KNOWN = """
@@ -108,7 +109,7 @@ ORDER BY tenant_id, resource_code, period_on
 ON CONFLICT (tenant_id, resource_code, period_on)
 DO UPDATE SET used = meter.used + excluded.used, on_hold = meter.on_hold - excluded.on_hold,
               records = meter.records + excluded.records, version = meter.version + 1
-RETURNING tenant_id, resource_code, period_on, used, carried_in"""
+RETURNING tenant_id, resource_code, period_on, used, carried_in, version"""
     for dialect, given in _given({**_KEY, "used": "bigint", "freed": "bigint", "records": "bigint"}).items()
 }
 _ADD_BEYOND = {

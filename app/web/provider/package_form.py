@@ -19,7 +19,9 @@ from app.domain.catalog.models import Resource
 from app.domain.catalog.service import LimitSpec, PackageSpec
 from app.web.kit.forms import CurrencyField, Form, MoneyField, QuantityField
 from app.web.kit.i18n import gettext
+from app.web.provider.package_words import rollover_words
 
+ROLLOVER_PERIODS = (0, 1, 2, 3, 6, 12)
 RESERVED_CODES = frozenset({"new"})  # words of the addresses beside a package's own
 
 
@@ -62,6 +64,13 @@ class LimitForm(Form):
         validate_choice=True,
     )
     price = MoneyField(_("Beyond, each"))
+    rollover = SelectField(_("What is left"), coerce=int, default=0, validate_choice=True)
+    cap = QuantityField(_("Carried over at most"), unlimited=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen = {*ROLLOVER_PERIODS, (kwargs.get("data") or {}).get("rollover", 0)}  # a machine may have set another
+        self.rollover.choices = [(periods, rollover_words(periods)) for periods in sorted(chosen)]
 
     def validate_price(self, field: MoneyField) -> None:
         """What is charged needs a price."""
@@ -93,7 +102,9 @@ class LimitRow:
             return LimitSpec(code, None, rule or "block")
         if form.included.data is None:
             return None
-        return LimitSpec(code, form.included.data, rule or "block", form.price.data or 0)
+        periods = form.rollover.data or 0 if self.resource.kind == "metered" else 0
+        cap = form.cap.data if periods else None
+        return LimitSpec(code, form.included.data, rule or "block", form.price.data or 0, periods, cap)
 
 
 class Editor:
@@ -175,6 +186,7 @@ def _row(resource: Resource, before: LimitSpec | None, currency: str) -> LimitRo
         price = before.overage_price_micros if before.at_limit == "charge" else None
         no_limit = before.included is None
         data = {"included": before.included, "no_limit": no_limit, "at_limit": before.at_limit, "price": price}
+        data |= {"rollover": before.rollover_periods, "cap": before.rollover_cap}
     meta = {"csrf": False, "factor": resource.factor, "currency": currency}
     options: dict[str, Any] = {"prefix": f"limit-{resource.code}-", "meta": meta, "data": data}
     return LimitRow(resource, LimitForm(**options), before, LimitForm(None, **options))

@@ -7,7 +7,7 @@ from app.domain.catalog.differences import Difference
 from app.domain.catalog.models import Resource
 from app.domain.catalog.service import LimitSpec
 from app.web.kit.formats import money, quantity
-from app.web.kit.i18n import gettext
+from app.web.kit.i18n import gettext, ngettext
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,17 @@ def rule_words(at_limit: str) -> str:
     return words.get(at_limit, at_limit)
 
 
+def rollover_words(periods: int) -> str:
+    """What becomes of what is left at a period's end."""
+    if not periods:
+        return gettext("lapses")
+    return ngettext("lives on for %(num)s period", "lives on for %(num)s periods", periods)
+
+
+def _cap(value: object, resource: Resource) -> str:
+    return gettext("all of it") if value is None else quantity(_int(value), resource)
+
+
 def _of_limit(each: Difference, resource: Resource, currency: str) -> Change:
     if each.what == "limit":
         return Change(resource.name, _whole(each.before, resource), _whole(each.after, resource))
@@ -48,6 +59,12 @@ def _of_limit(each: Difference, resource: Resource, currency: str) -> Change:
     if each.what == "at_limit":
         name = gettext("%(resource)s, at the limit", resource=resource.name)
         return Change(name, rule_words(str(each.before)), rule_words(str(each.after)))
+    if each.what == "rollover_periods":
+        name = gettext("%(resource)s, what is left", resource=resource.name)
+        return Change(name, rollover_words(_int(each.before)), rollover_words(_int(each.after)))
+    if each.what == "rollover_cap":
+        name = gettext("%(resource)s, carried over at most", resource=resource.name)
+        return Change(name, _cap(each.before, resource), _cap(each.after, resource))
     name = gettext("%(resource)s beyond, each %(unit)s", resource=resource.name, unit=resource.unit_one)
     return Change(name, money(_int(each.before), currency), money(_int(each.after), currency))
 
