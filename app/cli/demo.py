@@ -23,11 +23,19 @@ from app.domain.catalog.models import Package
 from app.domain.catalog.service import LimitSpec, PackageSpec
 from app.domain.metering.ingest import Report, ingest
 from app.domain.subscriptions import service as subscriptions
+from app.domain.telephony import service as telephony
+from app.domain.telephony.service import Wanted
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
 from app.domain.tenants.service import TenantProfile
 
 ACTOR = "demo"
+NOTES = ("Front desk", "Office", "Accounts", "Warehouse", "Meeting room", "Workshop", "Sales", "Sales", "Door")
+TRUNKS = ("Main trunk", "Fallback trunk")
+# Beginnings of numbers that are kept for films, or that nobody was given.
+INVENTED_NUMBERS = {
+    "DE": "+49302312570", "GB": "+44207946096", "FR": "+3319900123", "US": "+1415555013", "AT": "+431992857",
+}  # fmt: skip
 DAYS_INTO_PERIOD = 21  # the running period is this old whenever the demo is loaded, so that there is usage to see
 CHUNK = 1_000
 NUMBERS = ("+442079460958", "+4930901820", "+14155550134", "+33142685300", "+493022334455", "+442071838750")
@@ -35,7 +43,7 @@ NUMBERS = ("+442079460958", "+4930901820", "+14155550134", "+33142685300", "+493
 
 @dataclass(frozen=True, slots=True)
 class DemoTenant:
-    """Who it is, and how much of its minutes and pages it uses in a period (1.0 = all of them)."""
+    """Who it is, how much of its minutes and pages it uses in a period (1.0 = all of them), and what it holds."""
 
     slug: str
     name: str
@@ -44,6 +52,7 @@ class DemoTenant:
     package: str
     minutes: float
     pages: float
+    held: tuple[int, int, int]  # extensions, trunks, DIDs
 
 
 PACKAGES = {
@@ -52,11 +61,11 @@ PACKAGES = {
     "office-2000": ("Office 2000", "69.00", "33.00", 2_000, "charge", "0.015", 250, (20, 4, 10, 12)),
 }
 TENANTS = (
-    DemoTenant("acme", "Acme GmbH", "Europe/Berlin", "DE", "office-1000", 0.58, 0.14),
-    DemoTenant("globex", "Globex Ltd", "Europe/London", "GB", "office-1000", 1.12, 0.55),
-    DemoTenant("initech", "Initech SARL", "Europe/Paris", "FR", "office-500", 0.93, 0.30),
-    DemoTenant("umbra", "Umbra Logistics", "America/New_York", "US", "office-2000", 0.34, 0.86),
-    DemoTenant("wayne", "Wayne & Söhne", "Europe/Vienna", "AT", "office-500", 0.21, 0.02),
+    DemoTenant("acme", "Acme GmbH", "Europe/Berlin", "DE", "office-1000", 0.58, 0.14, (8, 1, 3)),
+    DemoTenant("globex", "Globex Ltd", "Europe/London", "GB", "office-1000", 1.12, 0.55, (6, 2, 2)),
+    DemoTenant("initech", "Initech SARL", "Europe/Paris", "FR", "office-500", 0.93, 0.30, (5, 1, 1)),
+    DemoTenant("umbra", "Umbra Logistics", "America/New_York", "US", "office-2000", 0.34, 0.86, (9, 2, 4)),
+    DemoTenant("wayne", "Wayne & Söhne", "Europe/Vienna", "AT", "office-500", 0.21, 0.02, (3, 1, 1)),
 )
 
 group = AppGroup("demo", help="Invented data to play with.")
@@ -143,6 +152,13 @@ def _add_tenant(session: Session, demo: DemoTenant, password: str, now: datetime
     package = catalog.by_code(session, demo.package)
     subscriptions.subscribe(session, tenant, package, actor=ACTOR, now=now, started_at=started_at)
     accounts.create_user(session, tenant, profile.contact_email, demo.name, password, actor=ACTOR, now=now)
+    extensions, trunks, dids = demo.held
+    for resource, wanted in (
+        ("extensions", [Wanted(str(101 + index), note) for index, note in enumerate(NOTES[:extensions])]),
+        ("sip_trunks", [Wanted(name) for name in TRUNKS[:trunks]]),
+        ("dids", [Wanted(f"{INVENTED_NUMBERS[demo.country]}{index}") for index in range(dids)]),
+    ):
+        telephony.add(session, tenant, resource, wanted, actor=ACTOR, now=now)
 
 
 def _add_usage(source_id: int, demo: DemoTenant, now: datetime) -> None:

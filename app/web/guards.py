@@ -64,6 +64,8 @@ def require_sign_in() -> ResponseReturnValue | None:
         or OPEN_BLUEPRINTS.intersection(request.blueprints)
     ):
         return None
+    if "\0" in request.path:  # no name has one, and PostgreSQL refuses even to look
+        abort(404)
     if not current_user.is_authenticated:
         return redirect_to(url_for("auth.login", next=_page_to_return_to()))
     if current_user.due:

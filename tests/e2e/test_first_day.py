@@ -162,6 +162,30 @@ def test_the_history_is_filtered_paged_and_exported(open_as, key):
     assert "'+442079460907" in lines[1]
 
 
+def test_extensions_are_added_to_the_limit_and_released_without_a_reload(open_as, key):
+    page, home = open_as(OFFICE), open_as(OFFICE)
+    page.goto("/portal/lines/extensions")
+    page.evaluate("window.isTheSamePage = true")
+    for number in range(101, 111):
+        page.get_by_role("textbox", name="Extension").fill(str(number))
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.locator("#line_rows tbody tr")).to_have_count(number - 100)
+    expect(page.locator("#line_page .flash")).to_contain_text("All 10 are held.")
+    page.get_by_role("textbox", name="Extension").fill("111")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".error-summary")).to_contain_text("there is no room for another one")
+    expect(page).to_have_title(re.compile("^Error:"))
+    assert page.evaluate("window.isTheSamePage")
+    expect(home.locator("[data-meter=extensions]").first).to_have_attribute("data-used", "10", timeout=2_000)
+    page.get_by_role("searchbox").fill("105")
+    expect(page.locator("#line_rows tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Release 105").click()
+    expect(page.locator("#flash")).to_contain_text("105 is released.")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#line_rows tbody tr")).to_have_count(10)
+    open_as.complaints.clear()  # a browser logs the 409 itself
+
+
 def test_the_statement_reads_the_same_on_the_page_and_on_paper(open_as, key):
     page = open_as(OFFICE)
     page.goto("/portal/statements")
@@ -188,6 +212,9 @@ PROVIDER_PAGES = (
     "/provider/tenants/new",
     "/provider/tenants/acme",
     "/provider/tenants/acme/edit",
+    "/provider/tenants/acme/lines",
+    "/provider/tenants/acme/lines/extensions",
+    "/provider/tenants/acme/lines/extensions/import",
     "/provider/tenants/acme/plan",
     "/provider/tenants/acme/plan?package=team",
     "/provider/resources",
@@ -205,6 +232,9 @@ PROVIDER_PAGES = (
 TENANT_PAGES = (
     "/portal",
     "/portal/usage",
+    "/portal/lines",
+    "/portal/lines/extensions",
+    "/portal/lines/dids/import",
     "/portal/statements",
     "/portal/statements/current",
     "/portal/notifications",

@@ -10,6 +10,7 @@ bp.before_request(staff_only)
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     home,
     jobs,
+    lines,
     meters,
     notifications,
     packages,

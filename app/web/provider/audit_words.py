@@ -8,6 +8,7 @@ from flask import url_for
 from app.domain.audit.models import AuditEntry
 from app.web.kit.i18n import gettext
 
+MOST_NAMES = 3
 PAGES = {
     "package": ("provider.package", "code"),
     "tenant": ("provider.tenant", "slug"),
@@ -46,6 +47,8 @@ def _words(entry: AuditEntry) -> str:
         "tenant.resume": gettext("Resumed:"),
         "subscription.start": gettext("Put on %(package)s:", package=entry.details.get("package", "–")),
         "subscription.move": gettext("Moved to %(package)s:", package=entry.details.get("package", "–")),
+        "allocation.add": gettext("%(names)s added:", names=_names(entry)),
+        "allocation.release": gettext("%(names)s released:", names=_names(entry)),
         "resource.create": gettext("New resource:"),
         "source.create": gettext("New source:"),
         "source.update": gettext("Source changed:"),
@@ -61,3 +64,11 @@ def _words(entry: AuditEntry) -> str:
         "quarantine.discard": gettext("Discarded from quarantine"),
     }
     return words.get(entry.act, entry.act.replace(".", " ").replace("_", " "))
+
+
+def _names(entry: AuditEntry) -> str:
+    """The first names of what was added or released, and how many more there were."""
+    names: list[str] = entry.details.get("names", [])[:MOST_NAMES]
+    more = entry.details.get("count", 0) - len(names)
+    shown = ", ".join(names)
+    return gettext("%(names)s and %(num)s more", names=shown, num=more) if more > 0 else shown
