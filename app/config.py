@@ -27,6 +27,14 @@ class Settings:
     PROVIDER_NAME: str = "Northline Telecom"  # printed on statements
     PROVIDER_ADDRESS: str = ""  # printed on statements, lines separated by |
     PROVIDER_EMAIL: str = ""
+    PROVIDER_TAX_ID: str = ""  # printed on invoices
+    PROVIDER_IBAN: str = ""
+    PROVIDER_BIC: str = ""
+    INVOICE_PREFIX: str = "{year}-"  # of invoice numbers; each prefix counts from 1
+    INVOICE_MINIMUM: str = "0"  # the least amount of an invoice, in its currency
+    PAYMENT_DAYS: int = 14  # until an invoice is due, unless the tenant's profile says otherwise
+    TAX_RATE: str = "none"  # the code of the rate that applies, unless the tenant's profile says otherwise
+    LATE_USAGE_DAYS: int = 2  # how long after its end a period waits for usage before it is billed
     WORKERS: int = 1  # server processes; leave at 1 with SQLite
     BLOCKING_THREADS: int = 600  # threads of a worker
     MAX_STREAMS: int = 500  # live streams a worker holds open; further pages poll

@@ -35,6 +35,8 @@ class Line:
     end_on: date | None = None
     days: int = 0
     of_days: int = 0
+    unit_one: str = ""
+    unit_many: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Used:
     price_micros: int
     quantity: int
     late: int = 0
+    unit_one: str = ""
+    unit_many: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,7 @@ def overage(
                     Line(
                         OVERAGE, each.name, amount, tax_code, each.price_micros, quantity, each.factor,
                         each.resource_code, usage_on, is_late, first_on, end_on,
+                        unit_one=each.unit_one, unit_many=each.unit_many,
                     )
                 )  # fmt: skip
     return found

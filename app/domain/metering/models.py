@@ -36,6 +36,14 @@ class UsageRecord(Base):
         CheckConstraint("quantity >= 0 OR reverses_id IS NOT NULL", name="only_a_reversal_is_negative"),
         CheckConstraint("measured >= 0 OR reverses_id IS NOT NULL", name="only_a_reversal_measures_less"),
         UniqueConstraint("tenant_id", "reverses_id", name="reversed_once"),
+        # Few are late; an invoice tells them from the rest.
+        Index(
+            "late_usage",
+            "tenant_id",
+            "period_on",
+            sqlite_where=text("late = 1"),
+            postgresql_where=text("late"),
+        ),
     )
     tenant_id: Mapped[TenantId]
     id: Mapped[Id]

@@ -1,0 +1,214 @@
+"""What the lines of many invoices are made of, read in a few statements for all of them."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.orm import Session, lazyload
+
+from app.core.periods import Period
+from app.domain.billing import lines
+from app.domain.billing.due import PERIOD, START, Due
+from app.domain.billing.lines import Line, Priced, Used
+from app.domain.billing.models import Invoice, InvoiceLine
+from app.domain.catalog.models import PackageRevision, Resource
+from app.domain.metering.models import MeterBeyond, UsageRecord
+from app.domain.metering.statement import minor_unit_micros
+from app.domain.subscriptions import service as subscriptions
+from app.domain.subscriptions.models import SubscriptionSegment
+
+Price = tuple[str, int]  # resource and price per display unit
+Key = tuple[int, date]  # tenant and first day of a period
+Revisions = list[tuple[datetime, PackageRevision]]
+CHARGE = MeterBeyond.beyond_as == "charge"
+
+
+class Figures:
+    """Segments, prices and usage of what is due. `lines_of` reckons without the database."""
+
+    def __init__(self, session: Session, dues: Sequence[Due]) -> None:
+        self._session = session
+        keys = {(due.subscription.tenant_id, due.period.first_on) for due in dues}
+        before = {(due.subscription.tenant_id, _before(due).first_on) for due in dues if _has_before(due)}
+        self._resources = {row.code: row for row in session.scalars(select(Resource))}
+        self._segments = self._read_segments(dues)
+        self._revisions = self._read_revisions()
+        self._issued = self._read_issued(before)
+        self._beyond = self._read_beyond(keys | self._issued.keys())
+        self._late = self._read_late(keys)
+
+    def lines_of(self, due: Due, tax_code: str) -> list[Line]:
+        """The lines that the system makes; those of staff and the minimum come on top."""
+        unit = minor_unit_micros(due.subscription.package.revision.currency)
+        if due.reason == START:
+            return self._first(due, tax_code, unit)
+        return [
+            *self._coming(due, tax_code, unit),
+            *self._changes(due, tax_code, unit),
+            *self._usage(due, tax_code, unit),
+        ]
+
+    def _first(self, due: Due, tax_code: str, unit: int) -> list[Line]:
+        subscription, period = due.subscription, due.period
+        content = self._content(self._segments[subscription.id][0], subscription.started_at)
+        fee = lines.setup(content.name, content.setup_fee_micros, period.first_on, tax_code=tax_code, unit_micros=unit)
+        return [_recurring(content, period, tax_code, unit), *fee]
+
+    def _coming(self, due: Due, tax_code: str, unit: int) -> Iterator[Line]:
+        """The next period in advance, unless the subscription is over by then."""
+        begins = due.period.end
+        for segment in self._segments[due.subscription.id]:
+            if segment.started_at <= begins and (segment.ended_at is None or segment.ended_at > begins):
+                coming = subscriptions.period_on_day(due.subscription, due.period.end_on)
+                if due.subscription.ended_at is None or due.subscription.ended_at > begins:
+                    yield _recurring(self._content(segment, begins), coming, tax_code, unit)
+
+    def _changes(self, due: Due, tax_code: str, unit: int) -> Iterator[Line]:
+        """A credit and a charge for each change of package inside the period."""
+        period, segments = due.period, self._segments[due.subscription.id]
+        for old, new in pairwise(segments):
+            if period.start < new.started_at < period.end:
+                was = self._content(old, max(old.started_at, period.start))
+                becomes = self._content(new, new.started_at)
+                yield from lines.changed(
+                    Priced(was.name, was.price_micros),
+                    Priced(becomes.name, becomes.price_micros),
+                    period.first_on,
+                    period.end_on,
+                    new.started_at.astimezone(ZoneInfo(due.subscription.tenant.timezone)).date(),
+                    tax_code=tax_code,
+                    unit_micros=unit,
+                )
+
+    def _usage(self, due: Due, tax_code: str, unit: int) -> Iterator[Line]:
+        """What lay beyond in the period, and what reached the period before after its invoice."""
+        key, period = (due.subscription.tenant_id, due.period.first_on), due.period
+        used = self._used(self._beyond[key], self._late[key])
+        yield from _overage(used, period, tax_code, unit)
+        if _has_before(due):
+            before = _before(due)
+            key = (due.subscription.tenant_id, before.first_on)
+            if key in self._issued:
+                rest = dict(self._beyond[key])
+                for price, quantity in self._issued[key].items():
+                    rest[price] = rest.get(price, 0) - quantity
+                yield from _overage(self._used(rest, rest), before, tax_code, unit)
+
+    def _used(self, beyond: dict[Price, int], late: dict[Price, int]) -> list[Used]:
+        rows = sorted(beyond.items(), key=lambda row: (self._resources[row[0][0]].position, row[0]))
+        return [
+            Used(code, resource.name, resource.factor, price, quantity, late.get((code, price), 0),
+                 resource.unit_one, resource.unit_many)
+            for (code, price), quantity in rows
+            if (resource := self._resources[code])
+        ]  # fmt: skip
+
+    def _content(self, segment: SubscriptionSegment, moment: datetime) -> PackageRevision:
+        """In force at `moment`; the first one where the package is younger than the subscription says."""
+        revisions = self._revisions[segment.package_id]
+        index = bisect_right(revisions, moment, key=lambda row: row[0])
+        return revisions[max(0, index - 1)][1]
+
+    def _read_segments(self, dues: Sequence[Due]) -> dict[int, list[SubscriptionSegment]]:
+        segment = SubscriptionSegment
+        rows = self._session.scalars(
+            select(segment)
+            .where(
+                segment.tenant_id.in_({due.subscription.tenant_id for due in dues}),
+                segment.subscription_id.in_({due.subscription.id for due in dues}),
+            )
+            .order_by(segment.started_at, segment.id)
+        )
+        found: dict[int, list[SubscriptionSegment]] = defaultdict(list)
+        for row in rows:
+            found[row.subscription_id].append(row)
+        return found
+
+    def _read_revisions(self) -> dict[int, Revisions]:
+        packages = {segment.package_id for segments in self._segments.values() for segment in segments}
+        rows = self._session.scalars(
+            select(PackageRevision)
+            .where(PackageRevision.package_id.in_(packages))
+            .order_by(PackageRevision.published_at, PackageRevision.number)
+            .options(lazyload(PackageRevision.limits))
+        )
+        found: dict[int, Revisions] = defaultdict(list)
+        for row in rows:
+            found[row.package_id].append((row.published_at, row))
+        return found
+
+    def _read_beyond(self, keys: set[Key]) -> dict[Key, dict[Price, int]]:
+        row = MeterBeyond
+        rows = self._session.execute(
+            select(row.tenant_id, row.period_on, row.resource_code, row.price_micros, row.quantity).where(
+                tuple_(row.tenant_id, row.period_on).in_(list(keys)), CHARGE
+            )
+        )
+        return _by_key(rows)
+
+    def _read_late(self, keys: set[Key]) -> dict[Key, dict[Price, int]]:
+        row = UsageRecord
+        rows = self._session.execute(
+            select(row.tenant_id, row.period_on, row.resource_code, row.beyond_price_micros, func.sum(row.beyond))
+            .where(row.late, tuple_(row.tenant_id, row.period_on).in_(list(keys)), row.beyond_as == "charge")
+            .group_by(row.tenant_id, row.period_on, row.resource_code, row.beyond_price_micros)
+        )
+        return _by_key(rows)
+
+    def _read_issued(self, keys: set[Key]) -> dict[Key, dict[Price, int]]:
+        """What invoices that were issued say of these periods; a period without one is missing."""
+        if not keys:
+            return {}
+        of_period = self._session.execute(
+            select(Invoice.tenant_id, Invoice.period_on).where(
+                tuple_(Invoice.tenant_id, Invoice.period_on).in_(list(keys)),
+                Invoice.reason == PERIOD,
+                Invoice.status != "draft",
+            )
+        )
+        found: dict[Key, dict[Price, int]] = {(row.tenant_id, row.period_on): {} for row in of_period}
+        line = InvoiceLine
+        rows = self._session.execute(
+            select(line.tenant_id, line.usage_on, line.resource_code, line.price_micros, func.sum(line.quantity))
+            .join(Invoice, (Invoice.tenant_id == line.tenant_id) & (Invoice.id == line.invoice_id))
+            .where(
+                tuple_(line.tenant_id, line.usage_on).in_(list(keys)),
+                Invoice.status != "draft",
+                Invoice.kind == "invoice",
+            )
+            .group_by(line.tenant_id, line.usage_on, line.resource_code, line.price_micros)
+        )
+        for key, quantities in _by_key(rows).items():
+            if key in found:
+                found[key] = quantities
+        return found
+
+
+def _by_key(rows: Iterable[Any]) -> dict[Key, dict[Price, int]]:
+    found: dict[Key, dict[Price, int]] = defaultdict(dict)
+    for tenant_id, period_on, code, price, quantity in rows:
+        found[tenant_id, period_on][code, price] = int(quantity)
+    return found
+
+
+def _has_before(due: Due) -> bool:
+    return due.reason == PERIOD and due.period.first_on > due.subscription.anchor_on
+
+
+def _before(due: Due) -> Period:
+    return subscriptions.period_on_day(due.subscription, due.period.first_on - timedelta(days=1))
+
+
+def _recurring(content: PackageRevision, period: Period, tax_code: str, unit: int) -> Line:
+    return lines.recurring(
+        content.name, content.price_micros, period.first_on, period.end_on, tax_code=tax_code, unit_micros=unit
+    )
+
+
+def _overage(used: list[Used], period: Period, tax_code: str, unit: int) -> list[Line]:
+    return lines.overage(used, period.first_on, period.first_on, period.end_on, tax_code=tax_code, unit_micros=unit)

@@ -1,0 +1,115 @@
+"""What tenants owe: append-only entries and their sum, both in the transaction of the act itself."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from app.core.ids import new_id
+from app.db import LostRace, insert_new, rowcount
+from app.domain.billing.models import LedgerBalance, LedgerEntry
+
+PAGE_SIZE = 50
+Account = tuple[int, str]  # tenant and currency
+Balances = dict[Account, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One entry to be made: positive is owed, negative taken off."""
+
+    account: Account
+    kind: str
+    source: str  # what it comes of, entered once
+    reference: str
+    amount_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPage:
+    """Entries newest first, and where the next older page begins (None at the end)."""
+
+    entries: list[LedgerEntry]
+    older: tuple[int] | None
+
+
+def take(session: Session, accounts: Iterable[Account]) -> Balances:
+    """Take these accounts for the running transaction and return their balances: others wait until it ends.
+
+    Every act about a tenant's money begins with it.
+    """
+    wanted = sorted(set(accounts))
+    if not wanted:
+        return {}
+    rows = [{"tenant_id": each[0], "currency": each[1], "balance_micros": 0, "entries": 0} for each in wanted]
+    insert_new(session, LedgerBalance, rows, [LedgerBalance.tenant_id, LedgerBalance.currency])
+    taken = session.execute(
+        update(LedgerBalance)
+        .where(tuple_(LedgerBalance.tenant_id, LedgerBalance.currency).in_(wanted))
+        .values(entries=LedgerBalance.entries)
+        .returning(LedgerBalance.tenant_id, LedgerBalance.currency, LedgerBalance.balance_micros)
+        .execution_options(synchronize_session=False)
+    )
+    return {(row.tenant_id, row.currency): row.balance_micros for row in taken}
+
+
+def enter(session: Session, balances: Balances, movements: Iterable[Movement], *, now: datetime) -> None:
+    """Append entries to accounts that were taken, and move the balances, which `balances` then has, by their sum."""
+    before, counts, rows = dict(balances), dict.fromkeys(balances, 0), []
+    for each in movements:
+        balances[each.account] += each.amount_micros
+        counts[each.account] += 1
+        rows.append(
+            {
+                "tenant_id": each.account[0],
+                "id": new_id(),
+                "at": now,
+                "kind": each.kind,
+                "source": each.source,
+                "reference": each.reference,
+                "amount_micros": each.amount_micros,
+                "currency": each.account[1],
+                "balance_micros": balances[each.account],
+            }
+        )
+    if rows:
+        session.execute(insert(LedgerEntry), rows)
+    for account, count in counts.items():
+        if count:
+            _move(session, account, before[account], balances[account], count)
+
+
+def _move(session: Session, account: Account, before: int, after: int, count: int) -> None:
+    moved = session.execute(
+        update(LedgerBalance)
+        .where(
+            LedgerBalance.tenant_id == account[0],
+            LedgerBalance.currency == account[1],
+            LedgerBalance.balance_micros == before,
+        )
+        .values(balance_micros=after, entries=LedgerBalance.entries + count)
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(moved) != 1:
+        raise LostRace
+
+
+def balances_of(session: Session, tenant_id: int) -> Mapping[str, int]:
+    """What the tenant owes by currency; negative is to its credit."""
+    rows = session.execute(
+        select(LedgerBalance.currency, LedgerBalance.balance_micros)
+        .where(LedgerBalance.tenant_id == tenant_id, LedgerBalance.entries > 0)
+        .order_by(LedgerBalance.currency)
+    )
+    return {row.currency: row.balance_micros for row in rows}
+
+
+def find_entries(session: Session, tenant_id: int, *, after: int | None = None, most: int = PAGE_SIZE) -> LedgerPage:
+    """The tenant's entries, newest first, by keyset."""
+    statement = select(LedgerEntry).where(LedgerEntry.tenant_id == tenant_id).order_by(LedgerEntry.id.desc())
+    if after is not None:
+        statement = statement.where(LedgerEntry.id < after)
+    rows = list(session.scalars(statement.limit(most + 1)))
+    return LedgerPage(rows[:most], (rows[most - 1].id,) if len(rows) > most else None)

@@ -1,0 +1,66 @@
+"""The provider's side of every invoice: who sends it and on which terms."""
+
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from app.config import Settings
+from app.core.money import parse_micros
+from app.core.periods import Period
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """As printed. `address` is lines."""
+
+    name: str
+    address: tuple[str, ...] = ()
+    email: str = ""
+    tax_id: str = ""
+    iban: str = ""
+    bic: str = ""
+
+    def printed(self) -> dict[str, Any]:
+        """For the invoice to keep."""
+        return {**asdict(self), "address": list(self.address)}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for every tenant unless its billing profile says otherwise."""
+
+    issuer: Issuer
+    prefix: str = "{year}-"
+    minimum_micros: int = 0
+    payment_days: int = 14
+    tax_code: str = "none"
+    late_days: int = 2
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Terms":
+        """The terms that the settings say."""
+        lines = (line.strip() for line in settings.PROVIDER_ADDRESS.split("|"))
+        issuer = Issuer(
+            settings.PROVIDER_NAME,
+            tuple(line for line in lines if line),
+            settings.PROVIDER_EMAIL,
+            settings.PROVIDER_TAX_ID,
+            settings.PROVIDER_IBAN,
+            settings.PROVIDER_BIC,
+        )
+        return cls(
+            issuer,
+            settings.INVOICE_PREFIX,
+            parse_micros(settings.INVOICE_MINIMUM),
+            settings.PAYMENT_DAYS,
+            settings.TAX_RATE,
+            settings.LATE_USAGE_DAYS,
+        )
+
+    def prefix_on(self, day: date) -> str:
+        """The series of an invoice of that day."""
+        return self.prefix.replace("{year}", str(day.year))
+
+    def is_due(self, period: Period, now: datetime) -> bool:
+        """Whether the period is over for long enough that its usage is known."""
+        return period.end + timedelta(days=self.late_days) <= now
