@@ -61,11 +61,11 @@ PACKAGES = {
     "office-2000": ("Office 2000", "69.00", "33.00", 2_000, "charge", "0.015", 250, (20, 4, 10, 12)),
 }
 TENANTS = (
-    DemoTenant("acme", "Acme GmbH", "Europe/Berlin", "DE", "office-1000", 0.58, 0.14, (8, 1, 3)),
+    DemoTenant("acme", "Acme GmbH", "Europe/Berlin", "DE", "office-1000", 0.58, 0.14, (7, 1, 3)),
     DemoTenant("globex", "Globex Ltd", "Europe/London", "GB", "office-1000", 1.12, 0.55, (6, 2, 2)),
     DemoTenant("initech", "Initech SARL", "Europe/Paris", "FR", "office-500", 0.93, 0.30, (5, 1, 1)),
     DemoTenant("umbra", "Umbra Logistics", "America/New_York", "US", "office-2000", 0.34, 0.86, (9, 2, 4)),
-    DemoTenant("wayne", "Wayne & Söhne", "Europe/Vienna", "AT", "office-500", 0.21, 0.02, (3, 1, 1)),
+    DemoTenant("wayne", "Wayne & Söhne", "Europe/Vienna", "AT", "office-500", 0.21, 0.02, (3, 0, 1)),
 )
 
 group = AppGroup("demo", help="Invented data to play with.")
@@ -158,7 +158,8 @@ def _add_tenant(session: Session, demo: DemoTenant, password: str, now: datetime
         ("sip_trunks", [Wanted(name) for name in TRUNKS[:trunks]]),
         ("dids", [Wanted(f"{INVENTED_NUMBERS[demo.country]}{index}") for index in range(dids)]),
     ):
-        telephony.add(session, tenant, resource, wanted, actor=ACTOR, now=now)
+        if wanted:
+            telephony.add(session, tenant, resource, wanted, actor=ACTOR, now=now)
 
 
 def _add_usage(source_id: int, demo: DemoTenant, now: datetime) -> None:

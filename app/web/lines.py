@@ -25,6 +25,7 @@ from app.domain.telephony.service import Wanted
 from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
 from app.web.kit.csv import csv_response
+from app.web.kit.formats import phone
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.paging import decode_cursor
@@ -114,7 +115,7 @@ class LinePages:
         try:
             if form.validate():
                 added = self._add(wanted, lambda s, t: self._add_now(s, t, code, wanted))
-                say(gettext("%(name)s is added.", name=added[0].name))
+                say(gettext("%(name)s is added.", name=phone(added[0].name)))
                 return (
                     self._list(resource, LineForm.of(resource, formdata=None))
                     if is_htmx()
@@ -133,7 +134,7 @@ class LinePages:
         )
         has_room = not self._holding(resource).is_full
         undo = self.url("_again", code=code, allocation_id=allocation_id) if has_room else ""
-        say(gettext("%(name)s is released.", name=released.name), undo_url=undo)
+        say(gettext("%(name)s is released.", name=phone(released.name)), undo_url=undo)
         kept: dict[str, Any] = {name: request.form.get(name) or None for name in ("text", "after", "before")}
         return redirect_to(self.url("", code=code, **kept))
 
@@ -144,7 +145,7 @@ class LinePages:
         actor, now = current_user.email, utc_now()
         try:
             self._add(wanted, lambda s, t: [telephony.add_again(s, t, allocation_id, actor=actor, now=now)])
-            say(gettext("%(name)s is held again.", name=wanted[0].name))
+            say(gettext("%(name)s is held again.", name=phone(wanted[0].name)))
         except NotFound:
             raise
         except DomainError as error:

@@ -67,7 +67,7 @@ def test_one_is_added_by_the_form_and_shown(side, session):
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{url}/dids")
     page = browser.get(f"{url}/dids")
     assert listed(page) == ["+49 30 901820"] and "Main" in page.text
-    assert "1 of 5 held · 4 left" in words(page) and "+4930901820 is added." in page.text
+    assert "1 of 5 held · 4 left" in words(page) and "+49 30 901820 is added." in page.text
 
 
 def test_for_htmx_the_answer_is_the_fragment_with_what_to_say(side):
