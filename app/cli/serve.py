@@ -112,7 +112,7 @@ def _run(settings: Settings, address: str) -> None:
     for engine in db.engines.values():
         engine.dispose()
     Server(
-        "app:create_app",
+        "app.wsgi:create_served_app",
         factory=True,
         interface=Interfaces.WSGI,
         address=address,

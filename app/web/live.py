@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from flask import Flask, Response, current_app, render_template, stream_with_context
-from flask_babel import get_locale  # type: ignore[import-untyped]
+from flask import Flask, Response, current_app, render_template, request, stream_with_context
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Settings
@@ -100,7 +99,7 @@ def fragment(tenant_id: int, **context: Any) -> str:
     # time whether anything differs, and the drawing of a minute serves everyone who watches the tenant.
     mark = meters.fingerprints([tenant_id], now=now).get(tenant_id)
     state = (mark, now.replace(second=0, microsecond=0))
-    key = (tenant_id, str(get_locale()), *sorted(context.items()))
+    key = (tenant_id, request.headers.get("Accept-Language"), *sorted(context.items()))
     if (known := drawn.get(key)) and known[0] == state:
         return known[1]
     tenant = db.session.get_one(Tenant, tenant_id)

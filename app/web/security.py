@@ -1,13 +1,20 @@
 """What every answer carries against attacks from elsewhere: headers, cookie flags, the CSRF token."""
 
-from datetime import timedelta
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from itsdangerous import URLSafeTimedSerializer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 csrf = CSRFProtect()  # machines prove themselves by key instead: the API exempts its blueprint
 
@@ -26,27 +33,51 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
     )
 )
-HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # Flask-WTF compares the referrer on HTTPS
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+HEADERS = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),  # Flask-WTF compares the referrer on HTTPS
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
 YEAR_SECONDS = int(timedelta(days=365).total_seconds())
+MOST_COOKIES = 10_000  # verified ones a worker remembers
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class _Cookies(URLSafeTimedSerializer):
+    """Remembers what it has verified, since a browser sends the same cookie with every request."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._verified: dict[str | bytes, tuple[dict[str, Any], datetime]] = {}
+
+    def loads(self, s: str | bytes, max_age: int | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
+        """What the cookie says. Raises BadSignature for a forged, SignatureExpired for an old one."""
+        known = self._verified.get(s)
+        if known and max_age is not None and datetime.now(UTC) - known[1] <= timedelta(seconds=max_age):
+            return dict(known[0])
+        data, signed_at = super().loads(s, max_age=max_age, **{**kwargs, "return_timestamp": True})
+        if all(isinstance(value, str | int) for value in data.values()):  # a list would be changed in place
+            if len(self._verified) >= MOST_COOKIES:
+                self._verified.clear()
+            self._verified[s] = (dict(data), signed_at)
+        return data
 
 
 class CookieSession(SecureCookieSessionInterface):
     """Flask's signed cookie, for HTTPS alone unless the browser is on this very machine."""
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        """The same for every request: the key and its salt do not change while the portal runs."""
-        found = app.extensions.get("cookie_serializer")
-        if found is None:
-            found = app.extensions["cookie_serializer"] = super().get_signing_serializer(app)
-        assert found is None or isinstance(found, URLSafeTimedSerializer)
-        return found
+        """One for all requests: the key does not change while the portal runs."""
+        if "cookies" not in app.extensions:
+            signer = {"key_derivation": self.key_derivation, "digest_method": self.digest_method}
+            app.extensions["cookies"] = _Cookies(
+                app.secret_key or "", salt=self.salt, serializer=self.serializer, signer_kwargs=signer
+            )
+        cookies = app.extensions["cookies"]
+        assert isinstance(cookies, _Cookies)
+        return cookies
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """True unless the page was asked for without TLS on loopback and the configuration does not insist."""
@@ -68,16 +99,33 @@ def init_app(app: Flask) -> None:
     app.config["SESSION_REFRESH_EACH_REQUEST"] = False  # guards.keep_alive() renews it, every few minutes
     app.session_interface = CookieSession()
     csrf.init_app(app)
-    app.after_request(_add_headers)
+    app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
 
 
-def _add_headers(response: Response) -> Response:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.is_secure:
-        response.headers.setdefault("Strict-Transport-Security", f"max-age={YEAR_SECONDS}")
-    if request.endpoint != "static" or response.status_code >= 400:
-        response.headers.setdefault("Cache-Control", "no-store")
-    elif "v" in request.args:
-        response.headers["Cache-Control"] = f"public, max-age={YEAR_SECONDS}, immutable"
-    return response
+def _with_headers(wsgi_app: WSGIApplication) -> WSGIApplication:
+    """Every answer with the headers that it does not set itself: around Flask, where adding to a list costs nothing."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            added = [*HEADERS, ("Cache-Control", "no-store")]
+            if environ["wsgi.url_scheme"] == "https":
+                added.append(("Strict-Transport-Security", f"max-age={YEAR_SECONDS}"))
+            if _is_for_ever(status, environ):
+                headers = [pair for pair in headers if pair[0].lower() != "cache-control"]
+                added.insert(0, ("Cache-Control", f"public, max-age={YEAR_SECONDS}, immutable"))
+            present = {name.lower() for name, _ in headers}
+            for name, value in added:
+                if name.lower() not in present:
+                    headers.append((name, value))
+                    present.add(name.lower())
+            return start_response(status, headers, exc_info)
+
+        return wsgi_app(environ, start)
+
+    return answer
+
+
+def _is_for_ever(status: str, environ: WSGIEnvironment) -> bool:
+    """A file that is asked for by its version never changes."""
+    is_file = environ.get("PATH_INFO", "").startswith("/static/") and status < "400"
+    return is_file and "v=" in environ.get("QUERY_STRING", "")

@@ -5,6 +5,7 @@ English without a country is written the European way (30 Nov 2026, 14:02), sinc
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -64,7 +65,15 @@ def currency_symbol(currency: str) -> str:
 
 def number(value: int | Decimal) -> str:
     """A number with the locale's grouping, all its decimals kept."""
-    return format_decimal(value, locale=page_locale(), decimal_quantization=False)
+    locale = page_locale()
+    if isinstance(value, int):
+        return _grouped(value, locale)
+    return format_decimal(value, locale=locale, decimal_quantization=False)
+
+
+@lru_cache(maxsize=8192)  # a page shows dozens of numbers, and mostly those of the page before
+def _grouped(value: int, locale: Locale) -> str:
+    return format_decimal(value, locale=locale)
 
 
 def quantity(value: int | None, unit: HasUnit | int = 1) -> str:
@@ -228,7 +237,12 @@ def _local(at: datetime, zone: ZoneInfo | str) -> datetime:
 
 
 def _date(on: date) -> str:
-    return format_date(on, "medium", locale=page_locale())
+    return _written(on, page_locale())
+
+
+@lru_cache(maxsize=4096)
+def _written(on: date, locale: Locale) -> str:
+    return format_date(on, "medium", locale=locale)
 
 
 def _time(local: datetime, seconds: bool) -> str:
