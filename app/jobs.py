@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from flask import current_app
 from sqlalchemy.orm import Session
 
 from app import mail, notices
 from app.core.clock import utc_now
 from app.db import run_in_transaction
+from app.domain.billing import run as bill_run
+from app.domain.billing.terms import Terms
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
 from app.domain.metering import holds, thresholds
@@ -25,8 +28,12 @@ class Periodic:
     act: Callable[..., object]  # (session, *, now), in a transaction of its own
 
 
+def _bill(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    bill_run.step(session, payload, Terms.of(current_app.config["RINGPLAN"]), now=now)
+
+
 # By kind: the effect, in one transaction with "done".
-HANDLERS: dict[str, Handler] = {thresholds.MAIL: notices.tell_of_threshold}
+HANDLERS: dict[str, Handler] = {thresholds.MAIL: notices.tell_of_threshold, bill_run.KIND: _bill}
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
 OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {mail.KIND: mail.send}

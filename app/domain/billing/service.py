@@ -129,6 +129,14 @@ def refresh(session: Session, invoice: Invoice, terms: Terms) -> bool:
     return bool(redraft(session, [invoice], terms))
 
 
+def accept(session: Session, invoice: Invoice, *, actor: str, now: datetime) -> None:
+    """Somebody looked at what a bill run set aside: it may go on. Raises Conflict (`not_a_draft`)."""
+    _take_draft(session, invoice)
+    _note(session, invoice, "invoice.accept", actor, now, odd=invoice.odd)
+    invoice.odd = ""
+    session.flush()
+
+
 def discard(session: Session, invoice: Invoice, *, actor: str, now: datetime) -> None:
     """Drop a draft; it is due again at the next run. Raises Conflict (`not_a_draft`)."""
     _take_draft(session, invoice)
