@@ -28,7 +28,7 @@ from app.domain.accounts import passwords
 from app.domain.accounts.models import Account
 from tests.browser_client import Browser
 from tests.factories import Make
-from tests.postgres import running_postgres
+from tests.postgres import postgres
 from tests.server import LiveServer, serving
 
 NOW = datetime(2026, 11, 22, 21, tzinfo=UTC)
@@ -100,8 +100,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of an empty PostgreSQL server."""
-    with running_postgres() as url:
-        yield url
+    with postgres() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,52 +31,62 @@ OPTIONS = {
 }
 
 
+@dataclass
+class Postgres:
+    """A server that can be stopped and started; `url` names one of its databases and stays the same."""
+
+    folder: Path
+    programs: Path
+    user: str | None
+    options: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Of the database that every server has; its name may be replaced."""
+        return f"postgresql://postgres@/postgres?host={quote(str(self.folder), safe='')}"
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        options = [part for name, value in self.options.items() for part in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=self.user, cwd=self.folder,
+                start_new_session=True,  # Ctrl-C is for pytest, which then stops the server
+            )  # fmt: skip
+        _wait(self.url, self.process, self.folder / "log")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT is "fast": open connections are cut; SIGQUIT is "immediate": as if it had crashed."""
+        if self.process is None:
+            return
+        self.process.send_signal(how)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """A server of one's own; yields the URL of a database, whose name a test may replace."""
+def postgres(**options: str) -> Iterator[Postgres]:
+    """A server of one's own, started; `options` change those above."""
     folder = Path(tempfile.mkdtemp(prefix="rp-", dir="/tmp"))  # a socket's path has at most 107 bytes
     try:
         user = _user(folder)
-        bin_folder = _binaries(folder, user)
-        data = folder / "data"
-        _run(
-            [
-                bin_folder / "initdb",
-                "--no-sync",
-                "--auth=trust",
-                "--no-locale",
-                "--encoding=utf8",
-                "-U",
-                "postgres",
-                "-D",
-                data,
-            ],
-            user,
-        )
-        yield from _serving(bin_folder, data, folder, user)
+        programs = _binaries(folder, user)
+        how = ["--no-sync", "--auth=trust", "--no-locale", "--encoding=utf8", "-U", "postgres", "-D"]
+        _run([programs / "initdb", *how, folder / "data"], user)
+        server = Postgres(folder, programs, user, OPTIONS | options)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _serving(bin_folder: Path, data: Path, folder: Path, user: str | None) -> Iterator[str]:
-    options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [bin_folder / "postgres", "-D", data, "-k", folder, *options],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user, cwd=folder,
-            start_new_session=True,  # Ctrl-C is for pytest, which then stops the server
-        )  # fmt: skip
-    try:
-        url = f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}"
-        _wait(url, process, folder / "log")
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)  # "fast": open connections are cut
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _user(folder: Path) -> str | None:

@@ -52,7 +52,12 @@ class LiveServer:
     @contextmanager
     def app(self) -> Iterator[Flask]:
         """The portal's parts in this process, on the same database, in an app context."""
-        settings = replace(Settings(), RINGPLAN_INSTANCE=str(self.folder), PORT=int(self.environment["PORT"]))
+        settings = replace(
+            Settings(),
+            RINGPLAN_INSTANCE=str(self.folder),
+            PORT=int(self.environment["PORT"]),
+            DATABASE_URL=self.environment.get("DATABASE_URL", ""),
+        )
         app = create_app(settings)
         with app.app_context():
             try:
@@ -66,6 +71,16 @@ class LiveServer:
         """Factories that write into the served database, at the present moment."""
         with self.app():
             yield Make(utc_now())
+
+    def kill(self) -> None:
+        """End it and its workers in the middle of whatever they do."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """Serve again from the same folder on the same port, once it was killed."""
+        self.process = _start(self.folder, self.environment)
+        _wait(self)
 
     def stop(self) -> float:
         """End it as an operator would, with SIGTERM; returns the seconds it took."""
@@ -90,18 +105,22 @@ def serving(folder: Path, **settings: str) -> Iterator[LiveServer]:
         "RUN_WORKER": "0", **settings,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flask", "--app", "app", "serve"],
-            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-    server = LiveServer(f"http://127.0.0.1:{port}", folder, process, environment)
+    (folder / "output").unlink(missing_ok=True)
+    server = LiveServer(f"http://127.0.0.1:{port}", folder, _start(folder, environment), environment)
     try:
         _wait(server)
         yield server
     finally:
         server.stop()
+
+
+def _start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    with (folder / "output").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flask", "--app", "app", "serve"],
+            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
 
 
 def free_port() -> int:
