@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN = .venv/bin
-.PHONY: run install test check bench lock clean
+.PHONY: run install test soak check bench lock clean
 
 run: install
 	@exec $(BIN)/flask --app app serve
@@ -17,6 +17,12 @@ test: .venv/.installed-dev
 	@.ci/browser
 	@.ci/sipp
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+# The fault tests at length: more kills, clients, reports and examples, in about so many minutes.
+SOAK_MINUTES ?= 25
+
+soak: .venv/.installed-dev
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/faults -n 2 --dist loadfile
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

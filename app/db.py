@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -110,6 +111,14 @@ def is_retryable(error: DBAPIError) -> bool:
         return True
     state = getattr(error.orig, "sqlstate", None)
     return state in {"40001", "40P01"} or (isinstance(error, OperationalError) and "locked" in str(error.orig))
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True when the database has no room to write: SQLITE_FULL, or disk_full of PostgreSQL."""
+    cause = getattr(error, "orig", None)
+    return (
+        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100"
+    )
 
 
 def init_engine(engine: Engine) -> None:

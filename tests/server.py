@@ -1,6 +1,7 @@
 """A real `flask serve` in a process of its own, on a loopback port and in a folder of its own."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import requests
 from flask import Flask
 
 from app import create_app
 from app.config import Settings
 from app.core.clock import utc_now
 from app.db import db
-from tests.factories import Make
+from tests.factories import PASSWORD, Make
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
@@ -71,6 +73,17 @@ class LiveServer:
         """Factories that write into the served database, at the present moment."""
         with self.app():
             yield Make(utc_now())
+
+    def signed_in(self, email: str) -> requests.Session:
+        """A plain HTTP client with the cookie of a sign-in."""
+        browser = requests.Session()
+        page = browser.get(f"{self.url}/login", timeout=10).text
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+        assert token is not None
+        form = {"email": email, "password": PASSWORD, "csrf_token": token[1]}
+        answer = browser.post(f"{self.url}/login", data=form, timeout=10, allow_redirects=False)
+        assert answer.status_code == 303
+        return browser
 
     def kill(self) -> None:
         """End it and its workers in the middle of whatever they do."""

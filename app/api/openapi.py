@@ -21,6 +21,7 @@ PROBLEMS = {
     422: "The body breaks a rule; errors says where",
     500: "Our fault, and logged",
     503: "The database does not answer; nothing was stored",
+    507: "The disk of the database is full; nothing was stored",
 }
 _PROBLEM = {
     "type": "object",
@@ -162,4 +163,4 @@ def _successes(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
 def statuses(op: Operation) -> list[int]:
     """The codes of its problems: those of every route, of every body, and its own."""
     unsafe = ({409} if op.is_unsafe else set()) | ({400, 413, 415, 422} if op.has_body else set())
-    return sorted({*op.also, *unsafe, 401, 403, 500, 503} - {201})
+    return sorted({*op.also, *unsafe, 401, 403, 500, 503, 507} - {201})

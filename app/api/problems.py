@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from app.core.errors import DomainError
-from app.db import LostRace
+from app.db import LostRace, is_disk_full
 
 RETRY_SECONDS = 5
 _WORDS = {
@@ -50,8 +50,7 @@ def respond(error: Exception) -> Response:
         case LostRace() | IntegrityError():
             return _answer(409, "changed_meanwhile", "Someone else was quicker; look again and retry.", {})
         case OperationalError() | PoolTimeout():
-            current_app.logger.error("database not reachable: %s", error)
-            return _answer(503, "database_unavailable", "The database does not answer; nothing was stored.", {})
+            return _database_away(error)
         case HTTPException():
             status = error.code or 500
             code, detail = _WORDS.get(status, ("http_error", error.description or HTTP_STATUS_CODES.get(status, "")))
@@ -60,6 +59,13 @@ def respond(error: Exception) -> Response:
             answer.headers.extend({k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")})
             return answer
     return _answer(500, *_WORDS[500], {})
+
+
+def _database_away(error: Exception) -> Response:
+    current_app.logger.error("no answer of the database: %s", error)
+    if is_disk_full(error):
+        return _answer(507, "no_room", "The disk of the database is full; nothing was stored.", {})
+    return _answer(503, "database_unavailable", "The database does not answer; nothing was stored.", {})
 
 
 def _refused(error: DomainError) -> Response:
@@ -85,6 +91,6 @@ def _answer(status: int, code: str, detail: str, more: dict[str, Any]) -> Respon
     answer = Response(msgspec.json.encode(body), status, content_type="application/problem+json")
     if status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer, Basic realm="Ringplan"'
-    if status == 503:
+    if status in (503, 507):
         answer.headers["Retry-After"] = str(RETRY_SECONDS)
     return answer

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError as Poo
 from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
 
 from app.core.errors import DomainError
-from app.db import LostRace
+from app.db import LostRace, is_disk_full
 from app.web.kit.i18n import gettext
 from app.web.kit.render import render_error
 
@@ -98,9 +98,10 @@ def _lost_race(error: Exception) -> Response:
 
 
 def _database_away(error: Exception) -> Response:
-    current_app.logger.error("database not reachable at %s %s: %s", request.method, request.path, error)
-    title, text = _words(503)
-    response = render_error(status=503, title=title, text=text)
+    status = 507 if is_disk_full(error) else 503
+    current_app.logger.error("%s: no answer of the database at %s %s: %s", status, request.method, request.path, error)
+    title, text = _words(status)
+    response = render_error(status=status, title=title, text=text)
     response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response
 
@@ -134,6 +135,12 @@ def _words(status: int) -> tuple[str, str]:
         500: (
             gettext("Something went wrong"),
             gettext("It is our fault, not yours, and it is noted. Try again; if it stays, tell us the reference."),
+        ),
+        507: (
+            gettext("There is no room left"),
+            gettext(
+                "The portal's disk is full, so nothing new can be kept. Try again when its operator has made room."
+            ),
         ),
         503: (
             gettext("Out of order for a moment"),

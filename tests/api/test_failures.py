@@ -8,6 +8,7 @@ from app import create_app
 from app.api import blueprint, health
 from app.config import Settings
 from app.db import db
+from app.domain.insight import overview
 from tests.api.test_usage import EVENT
 from tests.conftest import DATABASES
 
@@ -50,6 +51,24 @@ def test_a_database_is_ready_once_it_has_its_tables(empty_database_url, tmp_path
         flask_migrate.upgrade()
         assert client.get("/readyz").status_code == 200
         db.engine.dispose()
+
+
+class _Full(Exception):
+    sqlstate = "53100"
+
+
+def test_a_full_disk_is_a_507_for_machines_and_people(machine, make, login, monkeypatch):
+    def full(*_, **__):
+        raise OperationalError("INSERT", {}, _Full("could not extend file: No space left on device"))
+
+    staff = login(make.staff())
+    monkeypatch.setattr(blueprint.accounts, "verify_key", full)
+    monkeypatch.setattr(overview, "monthly_revenue", full)
+    told = machine("POST", "/api/v1/usage", json=EVENT)
+    assert (told.status_code, told.json["code"], told.headers["Retry-After"]) == (507, "no_room", "5")
+    page = staff.get("/provider")
+    assert (page.status_code, page.headers["Retry-After"]) == (507, "5")
+    assert "There is no room left" in page.text
 
 
 def test_a_database_that_goes_away_is_a_503_and_the_event_may_come_again(machine, acme, used, monkeypatch):

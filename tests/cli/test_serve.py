@@ -1,16 +1,13 @@
 """`flask serve` as an operator meets it: a real process on a real port."""
 
 import os
-import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import requests
 
-from tests.factories import PASSWORD
 from tests.server import ROOT, LiveServer, free_port, serving
 
 
@@ -78,21 +75,10 @@ def test_it_stops_within_seconds_although_streams_are_open(live_server: LiveServ
     with live_server.seeding() as make:
         tenant = make.tenant("Acme")
         make.subscribe(tenant, make.package("gold", {"voice_minutes": 6_000}))
-        browser = signed_in(live_server, make.user(tenant).email)
+        browser = live_server.signed_in(make.user(tenant).email)
     streams = [browser.get(f"{live_server.url}/portal/meters/stream", stream=True, timeout=10) for _ in range(3)]
     assert [next(stream.iter_content(None))[:1] != b"" for stream in streams] == [True] * 3
     assert live_server.stop() < 5
     assert live_server.process.returncode == 0
     for stream in streams:
         stream.close()
-
-
-def signed_in(server: LiveServer, email: str) -> requests.Session:
-    """A plain HTTP client with the cookie of a sign-in."""
-    browser = requests.Session()
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', browser.get(f"{server.url}/login", timeout=10).text)
-    assert token is not None
-    form = {"email": email, "password": PASSWORD, "csrf_token": token[1]}
-    answer = browser.post(f"{server.url}/login", data=form, timeout=10, allow_redirects=False)
-    assert answer.status_code == 303
-    return browser

@@ -135,7 +135,13 @@ def _event(event_id: str, now: datetime, dice: random.Random) -> dict[str, objec
     resource = dice.choice(("voice_minutes", "fax_pages", "sms_messages"))
     at = now - timedelta(seconds=dice.randint(0, 86_400))
     tenant = dice.choice(("acme", "globex", "initech"))
-    return {"id": event_id, "tenant": tenant, "resource": resource, "quantity": dice.randint(0, 90), "occurred_at": at.isoformat()}
+    return {
+        "id": event_id,
+        "tenant": tenant,
+        "resource": resource,
+        "quantity": dice.randint(0, 90),
+        "occurred_at": at.isoformat(),
+    }
 
 
 def _cdr(uuid: str, now: datetime, dice: random.Random) -> Message:
@@ -154,7 +160,9 @@ def seed(server: LiveServer) -> str:
     with server.seeding() as make:
         package = make.package("gold", LIMITS)
         for name in ("Acme", "Globex", "Initech"):
-            make.subscribe(make.tenant(name, timezone="Europe/Berlin"), package, started_at=make.now - timedelta(days=40))
+            make.subscribe(
+                make.tenant(name, timezone="Europe/Berlin"), package, started_at=make.now - timedelta(days=40)
+            )
         return str(make.source("pbx1").key)  # type: ignore[attr-defined]
 
 

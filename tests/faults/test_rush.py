@@ -90,9 +90,7 @@ def test_in_the_database(limits: dict[str, int | None], app: Flask, make, now):
             with app.app_context():
                 try:
                     call = Call(tenant, f"c{number}")
-                    return run_in_transaction(
-                        lambda act: calls.authorize(act, source_id, call, terms, now=now)
-                    ).allowed
+                    return run_in_transaction(lambda act: calls.authorize(act, source_id, call, terms, now=now)).allowed
                 finally:
                     db.session.remove()
 
