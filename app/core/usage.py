@@ -15,7 +15,7 @@ class SourceSettings:
     fail_open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would triple what making one costs; nobody changes it
 class UsageEvent:
     """One act that consumed something. Equal events mean the same thing, whatever bytes carried them."""
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,13 +34,12 @@ class TooManyEvents(DomainError):
     status = 413
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """One event of a request, in the order sent."""
 
     result_id: str  # the id as the sender wrote it
     outcome: UsageEvent | Unreadable
-    raw: bytes  # its own JSON, for quarantine
+    raw: Callable[[], bytes]  # gives its own JSON, for quarantine
 
 
 _Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
@@ -70,6 +69,16 @@ class _Batch(Struct):
     events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
+class _SoundBatch(Struct):
+    events: list[_Event]
+
+
+class _RawBatch(Struct):
+    events: list[msgspec.Raw]
+
+
+_sound_batch_decoder = msgspec.json.Decoder(_SoundBatch)
+_raw_batch_decoder = msgspec.json.Decoder(_RawBatch)
 _event_decoder = msgspec.json.Decoder(_Event)
 _cloud_event_decoder = msgspec.json.Decoder(_CloudEvent)
 _batch_decoder = msgspec.json.Decoder(_Batch)
@@ -98,10 +107,38 @@ def _events(body: bytes, media_type: str) -> list[Decoded]:
         return _read([("", body)], _read_cloud_event)
     if media_type == "application/cloudevents-batch+json":
         return _read(_members("", _cloud_batch_decoder.decode(body)), _read_cloud_event)
+    if (sound := _read_sound(body)) is not None:
+        return sound
     events = _batch_decoder.decode(body).events
     if isinstance(events, msgspec.UnsetType):
         return _read([("", body)], _read_event)
     return _read(_members("/events", events), _read_event)
+
+
+def _read_sound(body: bytes) -> list[Decoded] | None:
+    """A batch without anything wrong or odd in it, read at once; None where each event must be looked at by itself."""
+    if b"\\u0000" in body:
+        return None
+    try:
+        events = _sound_batch_decoder.decode(body).events
+    except msgspec.ValidationError:
+        return None
+    if len(events) > MAX_EVENTS or body.count(b"{") + body.count(b"[") > 2 * len(events) + _MAX_DEPTH:
+        return None  # more brackets than flat attributes have: some may be nested too deep
+    members = _Members(body)
+    return [_read_fields(event.id, event, partial(members.raw, index)) for index, event in enumerate(events)]
+
+
+class _Members:
+    """The JSON of each event of a batch, taken apart when the first one is asked for."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body, self._found = body, list[msgspec.Raw]()
+
+    def raw(self, index: int) -> bytes:
+        """The JSON of the event at `index`."""
+        self._found = self._found or _raw_batch_decoder.decode(self._body).events
+        return bytes(self._found[index])
 
 
 def _members(pointer: str, members: list[msgspec.Raw]) -> list[tuple[str, bytes]]:
@@ -151,28 +188,27 @@ def _read_cloud_event(raw: bytes) -> Decoded:
 def _decoded(result_id: str, event: _Event, raw: bytes) -> Decoded:
     attributes = event.attributes
     if b"\\u0000" in raw:  # no database keeps a NUL in a text
-        attributes = _without_nul(attributes)
+        attributes = event.attributes = _without_nul(attributes)
         if "\x00" in event.id + event.tenant + event.resource:
             raise msgspec.ValidationError("a NUL character is not allowed")
     if raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH and _depth(attributes) > _MAX_DEPTH:
         raise msgspec.ValidationError(f"nested deeper than {_MAX_DEPTH} levels")
+    return _read_fields(result_id, event, lambda: raw)
+
+
+def _read_fields(result_id: str, event: _Event, raw: Callable[[], bytes]) -> Decoded:
     occurred_at = _moment(event.occurred_at)
     if occurred_at is None:
         detail = f"not a time with an offset as RFC 3339 has it: {event.occurred_at[:40]!r}"
         return Decoded(result_id, Unreadable("unreadable_time", detail, event.id, event.tenant), raw)
-    usage = UsageEvent(
-        external_id=event.id,
-        tenant=event.tenant,
-        resource=event.resource,
-        quantity=event.quantity,
-        occurred_at=occurred_at,
-        direction=attributes.pop("direction") if attributes.get("direction") in _DIRECTIONS else "",
-        caller=_party(attributes, "from"),
-        callee=_party(attributes, "to"),
-        call_id=_party(attributes, "call_id"),
-        hold=_party(attributes, "hold"),
-        attributes=attributes,
-    )
+    attributes = event.attributes
+    usage = UsageEvent(event.id, event.tenant, event.resource, event.quantity, occurred_at, attributes=attributes)
+    if attributes:
+        direction = attributes.get("direction")
+        if direction in _DIRECTIONS:
+            usage.direction = attributes.pop("direction")
+        usage.caller, usage.callee = _taken(attributes, "from"), _taken(attributes, "to")
+        usage.call_id, usage.hold = _taken(attributes, "call_id"), _taken(attributes, "hold")
     return Decoded(result_id, usage, raw)
 
 
@@ -186,8 +222,8 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _party(attributes: dict[str, Any], name: str) -> str:
-    """A caller or callee, taken out of the attributes; what is no short text stays there."""
+def _taken(attributes: dict[str, Any], name: str) -> str:
+    """A short text, taken out of the attributes; what is none stays there."""
     value = attributes.get(name)
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return ""

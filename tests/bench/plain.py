@@ -23,7 +23,8 @@ KINDS |= {
     "attributes": "json",
 }
 UPSERT = """ON CONFLICT (tenant_id, resource_code, period_on)
-DO UPDATE SET used = meter.used + excluded.used, version = meter.version + 1"""
+DO UPDATE SET used = meter.used + excluded.used, records = meter.records + excluded.records,
+version = meter.version + 1"""
 
 
 class Sqlite:
@@ -31,7 +32,13 @@ class Sqlite:
 
     def __init__(self, path: str) -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "cache_size=-32000"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=30000",
+            "cache_size=-32000",
+            "foreign_keys=ON",
+        ):
             self.connection.execute(f"PRAGMA {pragma}")
 
     def write(self, rows: list[dict[str, Any]]) -> None:
@@ -43,12 +50,15 @@ class Sqlite:
             f"INSERT INTO usage_record ({', '.join(COLUMNS)}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
         )
         used: Counter[tuple[Any, ...]] = Counter()
+        records: Counter[tuple[Any, ...]] = Counter()
         for row in rows:
-            used[row["tenant_id"], row["resource_code"], row["period_on"]] += row["quantity"]
+            key = (row["tenant_id"], row["resource_code"], row["period_on"])
+            used[key] += row["quantity"]
+            records[key] += 1
         run.executemany(
-            "INSERT INTO meter (tenant_id, resource_code, period_on, used, carried_in, beyond, version)"
-            f" VALUES (?, ?, ?, ?, 0, 0, 1) {UPSERT}",
-            [(*key, total) for key, total in sorted(used.items())],
+            "INSERT INTO meter (tenant_id, resource_code, period_on, used, records, carried_in, version)"
+            f" VALUES (?, ?, ?, ?, ?, 0, 1) {UPSERT}",
+            [(*key, total, records[key]) for key, total in sorted(used.items())],
         )
         run.execute("COMMIT")
 
@@ -64,8 +74,8 @@ class Postgresql:
 WITH given AS (SELECT * FROM json_to_recordset(%s::json) AS g({typed})),
 stored AS (INSERT INTO usage_record ({names}) SELECT {names} FROM given ON CONFLICT DO NOTHING
            RETURNING tenant_id, resource_code, period_on, quantity)
-INSERT INTO meter (tenant_id, resource_code, period_on, used, carried_in, beyond, version)
-SELECT tenant_id, resource_code, period_on, sum(quantity), 0, 0, 1 FROM stored GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+INSERT INTO meter (tenant_id, resource_code, period_on, used, records, carried_in, version)
+SELECT tenant_id, resource_code, period_on, sum(quantity), count(*), 0, 1 FROM stored GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 {UPSERT}"""
 
     def write(self, rows: list[dict[str, Any]]) -> None:

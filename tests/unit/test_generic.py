@@ -67,7 +67,7 @@ def without(name: str, event: dict[str, Any] = EVENT) -> dict[str, Any]:
 def test_a_single_event_is_read_as_the_contract_shows_it() -> None:
     (decoded,) = decode(EVENT)
     assert decoded.result_id == "evt-1"
-    assert json.loads(decoded.raw) == EVENT
+    assert json.loads(decoded.raw()) == EVENT
     assert decoded.outcome == UsageEvent(
         external_id="evt-1",
         tenant="acme",
@@ -84,7 +84,7 @@ def test_a_batch_keeps_its_order_and_the_json_of_each_event() -> None:
     events = [changed(id=f"e{number}") for number in range(5)]
     decoded = decode({"events": events})
     assert [item.result_id for item in decoded] == ["e0", "e1", "e2", "e3", "e4"]
-    assert [json.loads(item.raw) for item in decoded] == events
+    assert [json.loads(item.raw()) for item in decoded] == events
 
 
 def test_an_empty_batch_has_no_events() -> None:

@@ -5,10 +5,10 @@ One call is one transaction: records, meters and daily rollup move together or n
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -29,29 +29,31 @@ FUTURE_TOLERANCE = timedelta(days=1)  # a source's clock may be wrong by this mu
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What one source said about one act: read (or not), and its raw form in case it must be kept aside."""
 
     outcome: UsageEvent | Unreadable
-    body: str | bytes
+    body: str | bytes | Callable[[], bytes]  # or what gives it: few reports are ever kept
     format: str = "event"  # event, freeswitch, asterisk
     content_type: str = ""
 
     @property
     def text(self) -> str:
         """The body as every database can keep it: what is no text, and NUL, is replaced."""
-        text = self.body if isinstance(self.body, str) else self.body.decode(errors="replace")
+        body = self.body() if callable(self.body) else self.body
+        text = body if isinstance(body, str) else body.decode(errors="replace")
         return text.replace("\x00", "\ufffd")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What became of a report: `recorded`, `duplicate`, `conflict` or `quarantined`, the last two with a code."""
 
     status: str
     code: str = ""
-    detail: str = field(default="", compare=False)  # for a person
+    detail: str = ""  # for a person
+
+
+_RECORDED = Result("recorded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class _Batch:
     def __init__(self, connection: Connection, source_id: int, now: datetime) -> None:
         self.connection, self.source_id, self.now = connection, source_id, now
         self.received_at = store.stamp(connection, now)
-        self.days: dict[tuple[int, date], tuple[date, bool]] = {}
+        self.days: dict[tuple[int, date], tuple[str, str, bool]] = {}
 
     def run(self, reports: Sequence[Report]) -> list[Result]:
         events = [report.outcome for report in reports if isinstance(report.outcome, UsageEvent)]
@@ -171,7 +173,7 @@ class _Batch:
             "measured": event.quantity,
             "quantity": billed,
             "occurred_at": store.stamp(self.connection, event.occurred_at),
-            "period_on": period_on.isoformat(),
+            "period_on": period_on,
             "late": late,
             "received_at": self.received_at,
             "direction": event.direction[:16],
@@ -179,9 +181,11 @@ class _Batch:
             "callee": event.callee[:64],
             "call_id": event.call_id[:255],
             "attributes": event.attributes,
-            "day": day.isoformat(),
+            "beyond_as": "",
+            "beyond_price_micros": 0,
+            "day": day,
             "revision_id": subscriber.revision_id,
-        }, Result("recorded")
+        }, _RECORDED
 
     def _subscriber(self, event: UsageEvent) -> _Subscriber:
         subscriber = self.subscribers.get(event.tenant.lower())
@@ -193,7 +197,7 @@ class _Batch:
             raise Unreadable("time_in_future", f"{event.occurred_at.isoformat()} has not come yet.")
         return subscriber
 
-    def _days(self, subscriber: _Subscriber, occurred_at: datetime) -> tuple[date, date, bool]:
+    def _days(self, subscriber: _Subscriber, occurred_at: datetime) -> tuple[str, str, bool]:
         """Local day of the act, first day of the period it counts in, and whether it came too late for its own."""
         if occurred_at.year < EARLIEST_YEAR:  # and year 1 has no local time west of Greenwich
             raise Unreadable("no_subscription", "It happened before the tenant had a package.")
@@ -208,8 +212,8 @@ class _Batch:
             if late:
                 today = self.now.astimezone(subscriber.zone).date()
                 period_on = max(open_from, period_days(anchor_on, subscriber.interval, today)[0])
-            self.days[key] = (period_on, late)
-        return day, *self.days[key]
+            self.days[key] = (day.isoformat(), period_on.isoformat(), late)
+        return self.days[key]
 
     def _quarantine(self, report: Report, problem: Unreadable) -> Result:
         outcome, body = report.outcome, report.text
@@ -236,39 +240,29 @@ class _Batch:
 
     def _count(self, rows: list[dict[str, Any]], freed: dict[MeterKey, Change]) -> None:
         """Move the meters, then write the records with the parts that the meters' order gives them."""
+        groups: defaultdict[MeterKey, list[dict[str, Any]]] = defaultdict(list)
         for row, record_id in zip(rows, new_ids(len(rows)), strict=True):
             row["id"] = record_id
-        before = self._add_to_meters(rows, freed)
-        beyond: defaultdict[tuple[*MeterKey, str, int], int] = defaultdict(int)
-        for row in rows:
-            key = (row["tenant_id"], row["resource_code"], row["period_on"])
-            self._set_parts(row, before[key])
-            before[key][0] += row["quantity"]
-            if row["beyond"]:
-                beyond[*key, row["beyond_as"], row["beyond_price_micros"]] += row["beyond"]
-        if beyond:
-            names = ("tenant_id", "resource_code", "period_on", "beyond_as", "price_micros", "quantity")
-            store.add_beyond(
-                self.connection, [dict(zip(names, (*key, sum_), strict=True)) for key, sum_ in sorted(beyond.items())]
-            )
-        self._add_to_days(rows)
-        if store.insert_records(self.connection, _for_insert(self.connection, rows)) != len(rows):
+            groups[row["tenant_id"], row["resource_code"], row["period_on"]].append(row)
+        before = self._add_to_meters(groups, freed)
+        for key, group in groups.items():
+            self._set_parts(key, group, *before[key])
+        self._add_beyond(groups)
+        self._add_to_days(groups)
+        if store.insert_records(self.connection, rows) != len(rows):
             raise LostRace
 
-    def _add_to_meters(self, rows: list[dict[str, Any]], freed: dict[MeterKey, Change]) -> dict[MeterKey, list[int]]:
+    def _add_to_meters(
+        self, groups: Mapping[MeterKey, list[dict[str, Any]]], freed: dict[MeterKey, Change]
+    ) -> dict[MeterKey, list[int]]:
         """Add the batch to its meters, free what its calls had on hold, note the thresholds that were crossed.
 
         Returns [used before the batch, carried in] of each meter.
         """
-        totals: defaultdict[MeterKey, int] = defaultdict(int)
-        counts: Counter[MeterKey] = Counter()
-        for row in rows:
-            key = (row["tenant_id"], row["resource_code"], row["period_on"])
-            totals[key] += row["quantity"]
-            counts[key] += 1
-        changes = {key: Change(total, 0, counts[key]) for key, total in totals.items()}
+        totals = {key: sum(row["quantity"] for row in group) for key, group in groups.items()}
+        changes = {key: Change(total, 0, len(groups[key])) for key, total in totals.items()}
         for key, change in freed.items():
-            changes[key] = Change(totals.get(key, 0) + change.used, change.freed, counts[key])
+            changes[key] = Change(totals.get(key, 0) + change.used, change.freed, len(groups.get(key, ())))
         before: dict[MeterKey, list[int]] = {}
         opened: set[MeterKey] = set()
         for meter in store.add_to_meters(self.connection, holds.meter_rows(changes)):
@@ -299,36 +293,49 @@ class _Batch:
             if limit is not None and limit.included is not None:
                 yield Move(*key, used, used + quantity, limit.included + carried_in, subscriber.thresholds)
 
-    def _set_parts(self, row: dict[str, Any], meter: list[int]) -> None:
-        limit = self.limits.get((row.pop("revision_id"), row["resource_code"]))
+    def _set_parts(self, key: MeterKey, group: list[dict[str, Any]], used: int, carried_in: int) -> None:
+        """The part of each record that the limit covers, in the order in which they count on the meter."""
+        limit = self.limits.get((group[0]["revision_id"], key[1]))
         included = None if limit is None else limit.included
-        parts = split(row["quantity"], meter[0], meter[1], included)
-        row["from_allowance"], row["from_carried"], row["beyond"] = parts
-        row["beyond_as"], row["beyond_price_micros"] = "", 0
-        if limit is not None and parts.beyond:
-            row["beyond_as"], row["beyond_price_micros"] = limit.at_limit, limit.overage_price_micros
+        total = sum(row["quantity"] for row in group)
+        if used >= carried_in and (included is None or used + total <= included + carried_in):
+            for row in group:  # as nearly always: all of it comes from the allowance
+                row["from_allowance"], row["from_carried"], row["beyond"] = row["quantity"], 0, 0
+            return
+        for row in group:
+            parts = split(row["quantity"], used, carried_in, included)
+            row["from_allowance"], row["from_carried"], row["beyond"] = parts
+            if limit is not None and parts.beyond:
+                row["beyond_as"], row["beyond_price_micros"] = limit.at_limit, limit.overage_price_micros
+            used += row["quantity"]
 
-    def _add_to_days(self, rows: list[dict[str, Any]]) -> None:
-        days: defaultdict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0, 0])
-        for row in rows:
-            total = days[row["tenant_id"], row.pop("day"), row["resource_code"]]
-            total[0] += row["quantity"]
-            total[1] += 1
+    def _add_beyond(self, groups: Mapping[MeterKey, list[dict[str, Any]]]) -> None:
+        beyond: Counter[tuple[*MeterKey, str, int]] = Counter()
+        for key, group in groups.items():
+            for row in group:
+                if row["beyond"]:
+                    beyond[*key, row["beyond_as"], row["beyond_price_micros"]] += row["beyond"]
+        if beyond:
+            names = ("tenant_id", "resource_code", "period_on", "beyond_as", "price_micros", "quantity")
+            store.add_beyond(
+                self.connection, [dict(zip(names, (*key, sum_), strict=True)) for key, sum_ in sorted(beyond.items())]
+            )
+
+    def _add_to_days(self, groups: Mapping[MeterKey, list[dict[str, Any]]]) -> None:
+        quantities: Counter[tuple[int, str, str]] = Counter()
+        records: Counter[tuple[int, str, str]] = Counter()
+        for (tenant_id, code, _), group in groups.items():
+            for row in group:
+                key = (tenant_id, row["day"], code)
+                quantities[key] += row["quantity"]
+                records[key] += 1
         store.add_to_days(
             self.connection,
             [
-                {"tenant_id": tenant_id, "day": day, "resource_code": code, "quantity": total[0], "records": total[1]}
-                for (tenant_id, day, code), total in sorted(days.items())
+                {"tenant_id": key[0], "day": key[1], "resource_code": key[2], "quantity": quantities[key], "records": n}
+                for key, n in sorted(records.items())
             ],
         )
-
-
-def _for_insert(connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """SQLite binds scalars alone: what is JSON goes in as text."""
-    if connection.dialect.name == "sqlite":
-        for row in rows:
-            row["attributes"] = _encode(row["attributes"]).decode()
-    return rows
 
 
 def _as_date(value: date | str | None) -> date | None:

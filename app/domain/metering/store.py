@@ -7,6 +7,7 @@ for one another in a circle.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -88,17 +89,19 @@ def _given(columns: dict[str, str]) -> dict[str, str]:
 
 
 def _insert(table: str, columns: dict[str, str], conflict: str) -> dict[str, str]:
-    names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+    names, marks = ", ".join(columns), ", ".join("?" for _ in columns)
     return {
         "postgresql": f"INSERT INTO {table} ({names}) SELECT {names} FROM {_given(columns)['postgresql']} {conflict}",
         "sqlite": f"INSERT INTO {table} ({names}) VALUES ({marks}) {conflict}",
     }
 
 
+_SCALARS = itemgetter(*(name for name in _RECORD if name != "attributes"))  # which come last
 _INSERT_RECORDS = _insert("usage_record", _RECORD, "ON CONFLICT (tenant_id, source_id, external_id) DO NOTHING")
+_KEPT = {**_QUARANTINED, "resolution": "text", "resolved_by": "text"}
 _INSERT_QUARANTINED = _insert(
     "quarantined",
-    {**_QUARANTINED, "resolution": "text", "resolved_by": "text"},
+    _KEPT,
     "ON CONFLICT (source_id, external_id, content_hash) DO NOTHING",
 )
 _ADD_TO_METERS = {
@@ -180,12 +183,19 @@ def known_records(connection: Connection, source_id: int, external_ids: Iterable
 
 def insert_records(connection: Connection, rows: Rows) -> int:
     """Insert records, skipping identities that exist; returns how many went in."""
-    return _write_rows(connection, _INSERT_RECORDS, rows)
+    if connection.dialect.name == "sqlite":
+        scalars = [(*_SCALARS(row), _encode(row["attributes"]).decode()) for row in rows]
+        return connection.exec_driver_sql(_INSERT_RECORDS["sqlite"], scalars).rowcount
+    return connection.exec_driver_sql(_INSERT_RECORDS["postgresql"], _as_json(rows)).rowcount
 
 
 def insert_quarantined(connection: Connection, row: dict[str, Any]) -> bool:
     """Keep one report aside; False when this very report is kept already."""
-    return _write_rows(connection, _INSERT_QUARANTINED, [{**row, "resolution": "", "resolved_by": ""}]) == 1
+    row = {**row, "resolution": "", "resolved_by": ""}
+    if connection.dialect.name == "sqlite":
+        values = tuple(row[name] for name in _KEPT)
+        return connection.exec_driver_sql(_INSERT_QUARANTINED["sqlite"], values).rowcount == 1
+    return connection.exec_driver_sql(_INSERT_QUARANTINED["postgresql"], _as_json([row])).rowcount == 1
 
 
 def add_to_meters(connection: Connection, rows: Rows) -> Sequence[Row[Any]]:
@@ -238,9 +248,3 @@ def _read(
 ) -> Sequence[Row[Any]]:
     words = {key: word.format(cast=cast) for key, word in _IN[connection.dialect.name].items()}
     return connection.exec_driver_sql(template.format(**words), (*before, *_as_json(values))).all()
-
-
-def _write_rows(connection: Connection, statement: dict[str, str], rows: Rows) -> int:
-    if connection.dialect.name == "sqlite":
-        return connection.exec_driver_sql(statement["sqlite"], list(rows)).rowcount
-    return connection.exec_driver_sql(statement["postgresql"], _as_json(rows)).rowcount
