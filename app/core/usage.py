@@ -23,7 +23,7 @@ class UsageEvent:
     tenant: str  # slug, PBX domain or account code, as sent
     resource: str
     quantity: int  # measured, in the resource's base unit, before the billing step
-    occurred_at: datetime  # aware; the start of a call
+    occurred_at: datetime  # aware, in UTC; the start of a call
     metered: bool = True  # False: kept in the history with a billed quantity of 0
     direction: str = ""  # outbound, inbound, internal, or empty where it has none
     caller: str = ""

@@ -208,7 +208,8 @@ def _read_fields(result_id: str, event: _Event, raw: Callable[[], bytes]) -> Dec
         if direction in _DIRECTIONS:
             usage.direction = attributes.pop("direction")
         usage.caller, usage.callee = _taken(attributes, "from"), _taken(attributes, "to")
-        usage.call_id, usage.hold = _taken(attributes, "call_id"), _taken(attributes, "hold")
+        if "call_id" in attributes or "hold" in attributes:
+            usage.call_id, usage.hold = _taken(attributes, "call_id"), _taken(attributes, "hold")
     return Decoded(result_id, usage, raw)
 
 

@@ -75,14 +75,14 @@ def ingest(session: Session, source_id: int, reports: Sequence[Report], *, now: 
     return _Batch(session.connection(), source_id, now).run(reports)
 
 
-def content_hash(tenant_id: int, event: UsageEvent) -> str:
+def content_hash(tenant_id: int, event: UsageEvent, occurred_at: str) -> str:
     """32 hex digits over what the event means for this tenant; its bytes do not matter."""
     meaning = (
         tenant_id,
         event.resource,
         event.quantity,
         event.metered,
-        event.occurred_at.isoformat(),
+        occurred_at,
         event.direction,
         event.caller,
         event.callee,
@@ -152,7 +152,8 @@ class _Batch:
     def _row(self, event: UsageEvent) -> tuple[dict[str, Any] | None, Result]:
         """The record of an event, or None and what it is instead. Raises Unreadable for what cannot be counted."""
         subscriber = self._subscriber(event)
-        fingerprint = content_hash(subscriber.tenant_id, event)
+        occurred_at = event.occurred_at.isoformat()
+        fingerprint = content_hash(subscriber.tenant_id, event, occurred_at)
         known = self.known.get(event.external_id)
         if known == (subscriber.tenant_id, fingerprint):
             return None, Result("duplicate")
@@ -172,7 +173,7 @@ class _Batch:
             "resource_code": event.resource,
             "measured": event.quantity,
             "quantity": billed,
-            "occurred_at": store.stamp(self.connection, event.occurred_at),
+            "occurred_at": store.stamp_of(self.connection, occurred_at),
             "period_on": period_on,
             "late": late,
             "received_at": self.received_at,

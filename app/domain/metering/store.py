@@ -161,9 +161,15 @@ RETURNING hold.tenant_id, hold.resource_code, hold.period_on, hold.granted, hold
 
 def stamp(connection: Connection, moment: datetime) -> str:
     """A UTC moment as the database stores it: SQLite keeps text without an offset (see app.db.UtcDateTime)."""
-    if connection.dialect.name == "sqlite":
-        moment = moment.replace(tzinfo=None)
-    return moment.isoformat(" ", "microseconds")
+    return stamp_of(connection, moment.isoformat())
+
+
+def stamp_of(connection: Connection, iso: str) -> str:
+    """As `stamp`, of a moment's ISO form in UTC."""
+    if connection.dialect.name != "sqlite":
+        return iso
+    text = f"{iso[:10]} {iso[11:-6]}"
+    return text if len(text) == 26 else f"{text}.000000"
 
 
 def subscribers(connection: Connection, names: Iterable[str]) -> Sequence[Row[Any]]:
