@@ -13,6 +13,7 @@ from app.domain.accounts.models import Account, Source
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.metering.calls import Call, Decision, Terms, authorize
 from app.domain.metering.ingest import Report, ingest
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
@@ -102,6 +103,14 @@ class Make:
         )
         assert results[0].status == "recorded", results
         return reported
+
+    def call(
+        self, tenant: Tenant, *, source: Source, seconds: int = 60, at: datetime | None = None, **call: Any
+    ) -> Decision:
+        """What call control answers to a call that asks for `seconds`, at `at` or now."""
+        asked = Call(**{"tenant": tenant.slug, "call_id": f"call-{next(self._numbers)}", **call})
+        source_id, terms = source.id, Terms(seconds, 120, ("outbound",))
+        return run_in_transaction(lambda session: authorize(session, source_id, asked, terms, now=at or self.now))
 
     def _edge(self) -> dict[str, Any]:
         return {"actor": ACTOR, "now": self.now}

@@ -49,6 +49,28 @@ def test_what_is_on_hold_is_not_left(session, acme, now):
     assert (voice.used, voice.on_hold, voice.remaining, voice.overage) == (1_000, 1_800, 3_200, 0)
 
 
+def test_calls_in_progress_bring_a_tenant_near_its_limit_as_long_as_they_last(session, acme, now):
+    period = subscriptions.period_of(subscriptions.live(session, acme.id), now)
+    states = []
+    for on_hold in (1_799, 1_800, 3_000, 0):
+        counted(acme, "voice_minutes", 3_000, on_hold=on_hold, period_on=period.first_on)
+        session.rollback()
+        session.expire_all()
+        near = [view.resource_code for _, view in meters.nearest_limits(session, now=now)]
+        states.append((found(session, acme, now)["voice_minutes"].state, near))
+    near = ("near", ["voice_minutes"])
+    assert states == [("fine", []), near, near, ("fine", [])]
+
+
+def test_what_has_no_limit_is_shown_while_a_call_holds_some(session, make, now):
+    tenant = make.tenant("Open")
+    make.subscribe(tenant, make.package("open"))
+    assert found(session, tenant, now) == {}
+    period = subscriptions.period_of(subscriptions.live(session, tenant.id), now)
+    counted(tenant, "voice_minutes", 0, on_hold=60, period_on=period.first_on)
+    assert found(session, tenant, now)["voice_minutes"].remaining is None
+
+
 def test_a_metered_resource_is_not_read_without_a_period(session, acme, now):
     counted(acme, "voice_minutes", 77)
     assert found(session, acme, now)["voice_minutes"].used == 0

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from typing import Any
 
 import pytest
 import requests
@@ -55,6 +56,13 @@ def report(live_server: LiveServer, key: str, event_id: str, quantity: int, tena
     assert answer.json()["accepted"] == 1, answer.text
 
 
+def call_control(live_server: LiveServer, key: str, act: str, **body: object) -> dict[str, Any]:
+    """What the portal answers to a PBX that asks about a call."""
+    url, headers = f"{live_server.url}/api/v1/calls/{act}", {"Authorization": f"Bearer {key}"}
+    answer: dict[str, Any] = requests.post(url, json=body, headers=headers, timeout=10).json()
+    return answer
+
+
 def used(page: Page) -> int:
     """Base units that the page's voice meter says are used."""
     return int(page.locator("[data-meter=voice_minutes]").first.get_attribute("data-used") or "-1")
@@ -104,6 +112,22 @@ def test_a_call_shows_on_every_open_page_within_a_second(open_as, live_server, k
     meter_says(tenant, before + 90)
     meter_says(staff, before + 90)
     assert used(other) == others
+
+
+def test_a_call_in_progress_shows_on_every_open_page_within_a_second(open_as, live_server, key):
+    tenant, staff = open_as(OFFICE), open_as(STAFF)
+    staff.goto("/provider/tenants/acme")
+    for page in (tenant, staff):
+        expect(page.locator("[data-live]")).to_have_attribute("data-stream", "on")
+    hold = call_control(live_server, key, "authorize", tenant="acme", call_id="held-1", seconds=600)["hold"]
+    for page in (tenant, staff):
+        voice, calls = (page.locator(f"[data-meter={code}]").first for code in ("voice_minutes", "concurrent_calls"))
+        expect(voice).to_contain_text("10 held by calls in progress", timeout=1_500)
+        expect(calls).to_contain_text("1 of 6 calls in progress", timeout=1_500)
+        assert serious_findings(page) == []
+    call_control(live_server, key, "end", hold=hold, seconds=0)
+    for page in (tenant, staff):
+        expect(page.locator("[data-meter=voice_minutes]").first).not_to_contain_text("held", timeout=1_500)
 
 
 def test_an_edited_package_changes_every_open_page_at_once(open_as, live_server, key):

@@ -1,6 +1,6 @@
 """What people read: money, quantities, times, phone numbers and the words of a meter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -205,6 +205,9 @@ def test_a_bar_is_never_longer_than_itself(meter, used, hold):
 
 def test_the_bar_has_words():
     assert meter_text.meter_words(Meter()) == "556 minutes used, 32 held by calls in progress, 412 left"
+    calls = Meter(kind="concurrent", included=10, used=3, on_hold=0)
+    assert meter_text.meter_words(calls) == "3 of 10 calls in progress"
+    assert meter_text.meter_words(replace(calls, included=None)) == "3 calls in progress"
 
 
 def test_the_highest_day_fills_the_chart_and_an_empty_one_is_still_seen():

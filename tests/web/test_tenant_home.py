@@ -66,6 +66,18 @@ def test_what_is_used_leads_to_the_records_it_sums(office, make, acme, now):
     assert found.count('class="r talk"') == 2
 
 
+def test_calls_in_progress_stand_on_the_bar_and_in_words(office, make, acme, now):
+    make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000, "concurrent_calls": 10}))
+    source = make.source()
+    for number in range(3):
+        make.call(acme, source=source, seconds=3_030, call_id=f"c{number}")
+    page = office.get("/portal").text
+    assert heading(office.get("/portal")) == "848:30 minutes left"
+    assert "151:30 held by calls in progress" in page and 'fill="url(#hatch)"' in page
+    assert 'aria-label="0 minutes used, 151:30 held by calls in progress, 848:30 left"' in page
+    assert '<b>3</b> <span class="muted">of 10 calls in progress</span>' in page
+
+
 def test_the_latest_five_records_stand_below_with_a_way_to_all(office, make, acme, now):
     make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000}), started_at=now - timedelta(days=3))
     source = make.source()

@@ -67,7 +67,12 @@ class MeterView:
         """Included + carried in − used − on hold, never below zero; None is unlimited."""
         if self.included is None:
             return None
-        return max(0, self.included + self.carried_in - self.used - self.on_hold)
+        return max(0, self.included + self.carried_in - self.taken)
+
+    @property
+    def taken(self) -> int:
+        """Used, or on hold for calls in progress."""
+        return self.used + self.on_hold
 
     @property
     def overage(self) -> int:
@@ -76,7 +81,7 @@ class MeterView:
 
     @property
     def state(self) -> str:
-        """`fine`, `near` (80 % used or more), `at_limit` or `over`."""
+        """`fine`, `near` (80 % or more used or on hold), `at_limit` or `over` (by what is used)."""
         if self.included is None:
             return "fine"
         if self.overage:
@@ -84,13 +89,13 @@ class MeterView:
         total = self.included + self.carried_in
         if self.used >= total:
             return "at_limit" if total else "fine"
-        return "near" if self.used * 100 >= total * NEAR_PERCENT else "fine"
+        return "near" if self.taken * 100 >= total * NEAR_PERCENT else "fine"
 
     @property
     def fill(self) -> float:
-        """Used as a share of what is included, 0 to 1 and above; 0 where nothing limits."""
+        """What is taken as a share of what is included, 0 to 1 and above; 0 where nothing limits."""
         total = (self.included or 0) + self.carried_in
-        return self.used / total if total else float(self.used > 0 and self.included is not None)
+        return self.taken / total if total else float(self.taken > 0 and self.included is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ def in_period(
                 Meter.period_on == _key_of(period),
             ),
         )
-        .where(or_(PackageLimit.included.is_not(None), Meter.used > 0))
+        .where(or_(PackageLimit.included.is_not(None), Meter.used > 0, Meter.on_hold > 0))
         .order_by(Resource.position, Resource.code)
     )
     return [_opened(session, row, _view(row, revision.currency), subscription.tenant_id, period) for row in rows]
@@ -156,7 +161,7 @@ def fullest(session: Session, found: Iterable[Subscription], *, now: datetime) -
 
 def nearest_limits(session: Session, *, now: datetime, most: int = 8) -> list[tuple[Tenant, MeterView]]:
     """Tenants at 80 % or more of a limit in their running period, fullest first."""
-    share = (Meter.used * 100) / (PackageLimit.included + Meter.carried_in)
+    share = ((Meter.used + Meter.on_hold) * 100) / (PackageLimit.included + Meter.carried_in)
     rows = session.execute(
         _with_limits()
         .add_columns(Subscription)

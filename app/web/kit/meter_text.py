@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Protocol
 
-from app.web.kit.formats import HasUnit, money, quantity, with_unit
-from app.web.kit.i18n import gettext
+from app.web.kit.formats import HasUnit, money, number, quantity, with_unit
+from app.web.kit.i18n import gettext, ngettext
 
 
 class Meter(HasUnit, Protocol):
@@ -95,13 +95,23 @@ def _charge(meter: Meter) -> str:
 
 
 def meter_words(meter: Meter) -> str:
-    """The bar in words: used, held and left."""
+    """The bar in words: used, held and left; of calls at once how many are in progress."""
+    if meter.kind == "concurrent":
+        return _calls_in_progress(meter)
     parts = [gettext("%(used)s used", used=with_unit(meter.used, meter))]
     if meter.on_hold:
         parts.append(gettext("%(held)s held by calls in progress", held=quantity(meter.on_hold, meter)))
     if meter.remaining is not None:
         parts.append(gettext("%(left)s left", left=quantity(meter.remaining, meter)))
     return ", ".join(parts)
+
+
+def _calls_in_progress(meter: Meter) -> str:
+    """`3 of 10 calls in progress`."""
+    used = number(meter.used)
+    if meter.included is None:
+        return ngettext("%(used)s call in progress", "%(used)s calls in progress", meter.used, used=used)
+    return gettext("%(used)s of %(total)s calls in progress", used=used, total=number(meter.included))
 
 
 def _share(part: int, whole: int) -> str:
