@@ -26,7 +26,7 @@ def nowhere(tmp_path):
 def test_health_asks_no_database_and_readiness_does(nowhere):
     assert (nowhere.get("/healthz").status_code, nowhere.get("/healthz").json) == (200, {"status": "ok"})
     answer = nowhere.get("/readyz")
-    assert (answer.status_code, answer.json["reason"]) == (503, "database not reachable")
+    assert (answer.status_code, answer.json["reason"]) == (503, "database not reachable or empty")
 
 
 def test_without_a_database_an_event_is_refused_for_a_while(nowhere):
@@ -50,7 +50,8 @@ def test_a_database_is_ready_once_it_has_its_tables(empty_database_url, tmp_path
     with app.app_context():
         flask_migrate.upgrade()
         assert client.get("/readyz").status_code == 200
-        db.engine.dispose()
+        for engine in db.engines.values():
+            engine.dispose()
 
 
 class _Full(Exception):
