@@ -275,3 +275,30 @@ def test_who_published_stands_in_the_history(make, login, session):
     login(make.staff("nora@northline.example")).submit(EDIT, form(price="50"))
     numbers = {found.number: found.published_by for found in session.scalars(select(PackageRevision))}
     assert numbers == {1: ACTOR, 2: "nora@northline.example"}
+
+
+def test_what_is_left_lives_on_as_the_editor_says(make, staff, session):
+    gold(make)
+    rolled = {"limit-voice_minutes-rollover": "2", "limit-voice_minutes-cap": "500"}
+    assert staff.submit(EDIT, form(act="publish", **rolled)).status_code == 303
+    limit = in_force(session).limits[0]
+    assert (limit.rollover_periods, limit.rollover_cap) == (2, 30_000)
+    page = staff.get("/provider/packages/gold").get_data(as_text=True)
+    assert "lives on for 2 periods" in page
+    editor = staff.get(EDIT).get_data(as_text=True)
+    assert '<option selected value="2">lives on for 2 periods</option>' in editor and 'value="500"' in editor
+
+
+def test_an_odd_number_of_periods_that_a_machine_set_survives_an_edit(make, staff, session):
+    make.package("gold", [LimitSpec("voice_minutes", 60_000, "charge", 20_000, 7)], name="Gold")
+    assert '<option selected value="7">' in staff.get(EDIT).get_data(as_text=True)
+    staff.submit(EDIT, form(act="publish", price="50", **{"limit-voice_minutes-rollover": "7"}))
+    assert in_force(session).limits[0].rollover_periods == 7
+
+
+@pytest.mark.parametrize("periods", ["25", "-1", "x"])
+def test_no_other_number_of_periods_is_taken(make, staff, session, periods):
+    gold(make)
+    answer = staff.submit(EDIT, form(act="publish", **{"limit-voice_minutes-rollover": periods}))
+    assert answer.status_code == 422
+    assert in_force(session).limits[0].rollover_periods == 0
