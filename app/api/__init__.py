@@ -2,11 +2,24 @@
 
 from flask import Flask
 
-from app.api import allocations, calls, cdr, gate, health, openapi, packages, problems, records, tenants, usage
+from app.api import (
+    allocations,
+    calls,
+    cdr,
+    gate,
+    health,
+    invoices,
+    openapi,
+    packages,
+    problems,
+    records,
+    tenants,
+    usage,
+)
 from app.api.blueprint import bp
 
 __all__ = [
-    "allocations", "bp", "calls", "cdr", "gate", "health", "openapi", "packages", "problems", "records",
+    "allocations", "bp", "calls", "cdr", "gate", "health", "invoices", "openapi", "packages", "problems", "records",
     "tenants", "usage",
 ]  # fmt: skip
 

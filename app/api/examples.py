@@ -87,6 +87,57 @@ _ALLOCATION = {
     "note": "Main number",
     "created_at": "2026-11-22T22:00:00+01:00",
 }
+_INVOICE = {
+    "number": "2026-00001",
+    "kind": "invoice",
+    "status": "final",
+    "period": ["2026-11-01", "2026-12-01"],
+    "issued_on": "2026-11-22",
+    "due_on": "2026-12-06",
+    "currency": "EUR",
+    "net": "49.00",
+    "tax": "0.00",
+    "total": "49.00",
+    "open": "49.00",
+    "credits": None,
+}
+_INVOICE_LINE = {
+    "kind": "recurring",
+    "name": "Gold",
+    "amount": "49.00",
+    "quantity": 1,
+    "factor": 1,
+    "price": "49.00",
+    "tax_code": "none",
+    "resource": None,
+    "usage_period": None,
+    "late": False,
+    "first_on": "2026-11-01",
+    "end_on": "2026-12-01",
+}
+_PRINTED = {
+    "provider": {"name": "Northline Telecom", "address": [], "email": "", "tax_id": "", "iban": "", "bic": ""},
+    "customer": {
+        "name": "Acme",
+        "address": [],
+        "country": "",
+        "tax_id": "",
+        "email": "",
+        "timezone": "Europe/Berlin",
+    },
+    "taxes": [
+        {
+            "code": "none",
+            "name": "No tax",
+            "ppm": 0,
+            "inclusive": False,
+            "category": "O",
+            "note": "",
+            "net_micros": 49_000_000,
+            "tax_micros": 0,
+        }
+    ],
+}
 
 EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
     "put_package": Example(_PACKAGE, {"code": "gold"}, body=_CONTENT),
@@ -163,4 +214,8 @@ EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
     ),
     "list_allocations": Example({"data": [_ALLOCATION], "next": None}, {"ref": "acme"}, {"resource": "dids"}),
     "release_allocation": Example(None, {"ref": "acme", "allocation_id": "42949672961"}),
+    "list_invoices": Example({"data": [_INVOICE], "next": None}, {"ref": "acme"}),
+    "get_invoice": Example(
+        {**_INVOICE, "lines": [_INVOICE_LINE], "printed": _PRINTED}, {"ref": "acme", "number": "2026-00001"}
+    ),
 }

@@ -1,4 +1,4 @@
-"""A provider to play with: three packages, five tenants, two months of usage, sign-ins. All names are invented."""
+"""A provider to play with: packages, tenants, two months of usage, invoices, sign-ins. All names are invented."""
 
 import random
 import secrets
@@ -7,17 +7,24 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import click
+from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.core.clock import utc_now
 from app.core.errors import Conflict
-from app.core.money import parse_micros
+from app.core.money import MICROS, parse_micros
 from app.core.periods import anchored_day
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
+from app.domain.billing import payments, profiles, service as billing
+from app.domain.billing.due import PERIOD, START
+from app.domain.billing.lines import Rate
+from app.domain.billing.payments import Receipt
+from app.domain.billing.profiles import Profile
+from app.domain.billing.terms import Terms
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.service import LimitSpec, PackageSpec
@@ -55,6 +62,15 @@ class DemoTenant:
     held: tuple[int, int, int]  # extensions, trunks, DIDs
 
 
+@dataclass(frozen=True, slots=True)
+class DemoPayer:
+    """How it is billed, and how much of last month's invoice it has paid, in percent."""
+
+    address: str
+    tax: str = "none"
+    paid: int = 100
+
+
 PACKAGES = {
     "office-500": ("Office 500", "29.00", "13.00", 500, "block", "0", 50, (5, 1, 2, 3)),
     "office-1000": ("Office 1000", "49.00", "21.50", 1_000, "charge", "0.02", 100, (10, 2, 5, 6)),
@@ -67,6 +83,13 @@ TENANTS = (
     DemoTenant("umbra", "Umbra Logistics", "America/New_York", "US", "office-2000", 0.34, 0.86, (9, 2, 4)),
     DemoTenant("wayne", "Wayne & Söhne", "Europe/Vienna", "AT", "office-500", 0.21, 0.02, (3, 0, 1)),
 )
+PAYERS = {
+    "acme": DemoPayer("Gartenstraße 4\n10115 Berlin", "vat-19"),
+    "globex": DemoPayer("12 Quay Street\nLondon E1 6AN"),
+    "initech": DemoPayer("8 rue du Port\n69002 Lyon", "reverse-charge", 0),
+    "umbra": DemoPayer("500 Harbor Way\nBoston, MA 02110"),
+    "wayne": DemoPayer("Kai 7\n1020 Wien", "reverse-charge", 50),
+}
 
 group = AppGroup("demo", help="Invented data to play with.")
 
@@ -104,6 +127,7 @@ def load_demo() -> list[str]:
             _add_tenant(session, demo, password, now)
     for demo in TENANTS:
         _add_usage(source_id, demo, now)
+    add_invoices(now)
     return [
         "Demo loaded. Sign in at /login with this password:",
         f"  password           {password}",
@@ -179,9 +203,6 @@ def _add_usage(source_id: int, demo: DemoTenant, now: datetime) -> None:
     for start in range(0, len(events), CHUNK):
         reports = [Report(event, "") for event in events[start : start + CHUNK]]
         run_in_transaction(lambda act, reports=reports: ingest(act, source_id, reports, now=now))  # type: ignore[misc]
-    with unit_of_work() as act:
-        # The period before counts as closed: a call of an old capture then shows on today's meter, labelled late.
-        subscriptions.close_before(act, tenant.id, running.first_on)
 
 
 def _office_hours(dice: random.Random, first: date, end: datetime, zone: ZoneInfo) -> list[datetime]:
@@ -233,3 +254,35 @@ def _faxes(dice: random.Random, demo: DemoTenant, moments: list[datetime], pages
             )
         )  # fmt: skip
     return events
+
+
+def add_invoices(now: datetime) -> None:
+    """The first invoice of each tenant and that of last month, which closes it; most of them paid."""
+    terms = Terms.of(current_app.config["RINGPLAN"])
+    with unit_of_work() as session:
+        profiles.save_rate(session, Rate("vat-19", "VAT 19 %", 190_000), actor=ACTOR, now=now)
+        for slug, payer in PAYERS.items():
+            tenant = tenants.by_slug(session, slug)
+            profiles.save_profile(session, tenant, Profile(payer.tax, 14, address=payer.address), actor=ACTOR, now=now)
+    for reason in (START, PERIOD):
+        for demo in TENANTS:
+            with unit_of_work() as session:
+                _bill(session, demo, reason, terms, now)
+
+
+def _bill(session: Session, demo: DemoTenant, reason: str, terms: Terms, now: datetime) -> None:
+    """Issued on the first day, or three days after the month; paid a week later, but for two of last month."""
+    tenant = tenants.by_slug(session, demo.slug)
+    subscription = subscriptions.require_live(session, tenant)
+    running, first = subscriptions.periods_of(subscription, now)[:2]
+    issued_at = subscription.started_at + timedelta(hours=1) if reason == START else running.start + timedelta(days=3)
+    draft = billing.draft(session, subscription, first, terms, now=issued_at, reason=reason)
+    invoice = billing.finalise(session, draft, terms, actor=ACTOR, now=issued_at)
+    share = 100 if reason == START else PAYERS[demo.slug].paid
+    if share:
+        paid_at = issued_at + timedelta(days=7)
+        amount = invoice.total_micros * share // 100 // MICROS * MICROS if share < 100 else invoice.total_micros
+        receipt = Receipt(
+            f"bank:{invoice.number}", amount, invoice.currency, "bank", invoice.number or "", paid_at.date()
+        )
+        payments.receive(session, tenant, receipt, actor=ACTOR, now=paid_at)

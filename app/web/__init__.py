@@ -6,7 +6,7 @@ from flask_babel import Babel  # type: ignore[import-untyped]
 from app.config import Settings
 from app.web import errors, guards, live, provider, security, tenant
 from app.web.auth import views as auth
-from app.web.kit import filters
+from app.web.kit import filters, invoice_text
 
 
 def init_app(app: Flask) -> None:
@@ -20,5 +20,6 @@ def init_app(app: Flask) -> None:
     security.init_app(app)
     errors.init_app(app)
     live.init_app(app)
+    app.extensions["invoice_pdf"] = invoice_text.pdf  # the machine interface hands it out, too
     for blueprint in (auth.bp, provider.bp, tenant.bp):
         app.register_blueprint(blueprint)

@@ -251,6 +251,13 @@ PROVIDER_PAGES = (
     "/provider/notifications",
     "/provider/jobs",
     "/provider/jobs?state=waiting",
+    "/provider/invoices",
+    "/provider/billing",
+    "/provider/billing/tax",
+    "/provider/tenants/acme/ledger",
+    "/provider/tenants/acme/payments/new",
+    "/provider/tenants/acme/billing",
+    "/provider/tenants/acme/usage",
     "/password",
 )
 TENANT_PAGES = (
@@ -262,6 +269,7 @@ TENANT_PAGES = (
     "/portal/statements",
     "/portal/statements/current",
     "/portal/notifications",
+    "/portal/invoices",
     "/password",
 )
 

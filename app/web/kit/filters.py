@@ -65,6 +65,8 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     formats.with_unit,
     formats.duration,
     formats.percent,
+    formats.percent_of,
+    formats.period_text,
     formats.localtime,
     formats.localdate,
     formats.shortday,

@@ -134,6 +134,15 @@ def percent(part: int, whole: int) -> str:
     return gettext("%(share)s %%", share=number(share))
 
 
+def percent_of(ppm: int) -> str:
+    """A share in parts per million as `19 %`, exact.
+
+    >>> percent_of(190_000), percent_of(88_750)
+    ('19 %', '8.875 %')
+    """
+    return gettext("%(share)s %%", share=number((Decimal(ppm) / 10_000).normalize()))
+
+
 def localtime(at: datetime | None, zone: ZoneInfo | str, seconds: bool = False) -> str:
     """`30 Nov 2026, 17:42` in `zone`; with seconds when asked."""
     if at is None:
@@ -157,6 +166,21 @@ def shortday(on: date) -> str:
 def longday(on: date) -> str:
     """`1 December`."""
     return format_skeleton("MMMMd", on, locale=page_locale())
+
+
+def period_text(first_on: date, end_on: date) -> str:
+    """`1 to 30 November 2026`, `2 November to 1 December 2026`; `end_on` is the day after the last."""
+    last = end_on - timedelta(days=1)
+    if (first_on.year, first_on.month) == (last.year, last.month):
+        begin = number(first_on.day)
+    else:
+        begin = longday(first_on) if first_on.year == last.year else longdate(first_on)
+    return gettext("%(first)s to %(last)s", first=begin, last=longdate(last))
+
+
+def longdate(day: date) -> str:
+    """`30 November 2026`."""
+    return format_date(day, "long", locale=page_locale())
 
 
 def when(at: datetime, zone: ZoneInfo | str, now: datetime) -> str:

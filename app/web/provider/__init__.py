@@ -8,16 +8,20 @@ bp = Blueprint("provider", __name__, url_prefix="/provider")
 bp.before_request(staff_only)
 
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
+    billing,
     home,
+    invoices,
     jobs,
     lines,
     meters,
     notifications,
     packages,
+    payments,
     quarantine,
     resources,
     sources,
     tenant_page,
+    tenant_usage,
     tenants,
     verification,
 )

@@ -32,7 +32,7 @@ def in_words(entry: AuditEntry) -> Change:
     kind, _, name = entry.subject.partition(":")
     endpoint, argument = PAGES.get(kind, ("", ""))
     url = url_for(endpoint, **{argument: name}) if endpoint else ""  # type: ignore[arg-type]
-    return Change(_words(entry), "" if kind == "quarantine" else name, url, entry.actor, entry.at)
+    return Change(_words(entry), "" if kind in ("quarantine", "bill_run") else name, url, entry.actor, entry.at)
 
 
 def _words(entry: AuditEntry) -> str:
@@ -60,6 +60,19 @@ def _words(entry: AuditEntry) -> str:
         "account.password": gettext("Password changed:"),
         "account.notifications": gettext("Notifications changed:"),
         "job.retry": gettext("Tried again:"),
+        "billing.profile": gettext("Billing changed:"),
+        "tax_rate.save": gettext("Tax rate:"),
+        "bill_run.start": gettext("Bill run begun"),
+        "bill_run.finalise": gettext("Bill run finalised"),
+        "bill_run.close": gettext("Bill run closed"),
+        "invoice.finalise": gettext("Invoice %(number)s issued:", number=entry.details.get("number", "–")),
+        "invoice.credit": gettext("Credit note on %(number)s:", number=entry.details.get("number", "–")),
+        "invoice.add_line": gettext("Line added to a draft:"),
+        "invoice.remove_line": gettext("Line taken off a draft:"),
+        "invoice.accept": gettext("Odd draft accepted:"),
+        "invoice.discard": gettext("Draft discarded:"),
+        "payment.receive": gettext("Payment entered:"),
+        "payment.repay": gettext("Paid back:"),
         "quarantine.replay": gettext("Taken out of quarantine and counted"),
         "quarantine.discard": gettext("Discarded from quarantine"),
     }

@@ -1,12 +1,12 @@
 """A statement in words: the page and the PDF print the same strings, made here once."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_time
+from babel.dates import format_time
 
 from app.config import Settings
 from app.core.money import price_of
@@ -20,7 +20,18 @@ from app.domain.metering.statement import (
     minor_unit_micros,
 )
 from app.web.kit import charts
-from app.web.kit.formats import HasUnit, longday, money, number, page_locale, phone, quantity, shortday, with_unit
+from app.web.kit.formats import (
+    HasUnit,
+    longday,
+    money,
+    number,
+    page_locale,
+    period_text,
+    phone,
+    quantity,
+    shortday,
+    with_unit,
+)
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.meter_text import bar_parts, meter_tone, meter_words
 
@@ -70,20 +81,6 @@ def in_words(statement: Statement, settings: Settings) -> Words:
         sum_amount=money(statement.amount_micros, statement.currency),
         labels=_labels(),
     )
-
-
-def period_text(first_on: date, end_on: date) -> str:
-    """`1 to 30 November 2026`, `2 November to 1 December 2026`; `end_on` is the day after the last."""
-    last = end_on - timedelta(days=1)
-    if (first_on.year, first_on.month) == (last.year, last.month):
-        begin = number(first_on.day)
-    else:
-        begin = longday(first_on) if first_on.year == last.year else _long(first_on)
-    return gettext("%(first)s to %(last)s", first=begin, last=_long(last))
-
-
-def _long(day: date) -> str:
-    return format_date(day, "long", locale=page_locale())
 
 
 def _provider(settings: Settings) -> list[str]:

@@ -16,9 +16,10 @@ from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
 from app.web.kit import documents
 from app.web.kit.filters import page_language
+from app.web.kit.formats import period_text
 from app.web.kit.render import render
 from app.web.tenant import bp
-from app.web.tenant.statement_text import Words, in_words, period_text
+from app.web.tenant.statement_text import Words, in_words
 
 MOST_ON_PAGE = 2_000
 MOST_TAGGED = 5_000  # a longer document does without tags: 2 MB instead of 26 at twenty thousand rows

@@ -18,12 +18,11 @@ from app.domain.metering.history import UsagePage, UsageQuery
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from app.web.kit.csv import csv_response
-from app.web.kit.formats import searched_phone
+from app.web.kit.formats import period_text, searched_phone
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.render import render
 from app.web.tenant import bp
-from app.web.tenant.statement_text import period_text
 
 CHART_DAYS = 30
 MOST_CHART_DAYS = 92

@@ -1,0 +1,64 @@
+"""The tenant's invoices: list, page, print, PDF."""
+
+from flask import Response, g, request
+
+from app.core.clock import utc_now
+from app.db import db
+from app.domain.billing import ledger, payments, reading, service
+from app.domain.billing.models import Invoice
+from app.domain.billing.reading import InvoiceQuery
+from app.domain.tenants.models import Tenant
+from app.web.kit import documents, invoice_text
+from app.web.kit.paging import decode_cursor
+from app.web.kit.render import render
+from app.web.tenant import bp
+
+
+@bp.get("/invoices")
+def invoices() -> Response:
+    """What was issued, newest first, and what is still to be paid."""
+    session, today = db.session(), utc_now().date()
+    tenant = session.get_one(Tenant, g.tenant_id)
+    query = InvoiceQuery(tenant_id=tenant.id, issued_only=True)
+    after, before = (decode_cursor(request.args.get(name), int) for name in ("after", "before"))
+    return render(
+        "tenant/invoices.html",
+        block="invoice_rows",
+        tenant=tenant,
+        page=reading.find(
+            session, query, today=today, after=after[0] if after else None, before=before[0] if before else None
+        ),
+        balances=ledger.balances_of(session, tenant.id),
+        title_of=invoice_text.title_of,
+        today=today,
+        who_name=tenant.name,
+    )
+
+
+@bp.get("/invoices/<number>")
+def invoice(number: str) -> Response:
+    """One as it is printed."""
+    session = db.session()
+    found = _found(number)
+    lines = service.lines_of(session, found)
+    return render(
+        "tenant/invoice.html",
+        invoice=found,
+        words=invoice_text.in_words(found, lines),
+        matches=payments.matches_of(session, found),
+        today=utc_now().date(),
+        paper=documents.paper_for(found.printed["customer"]["country"]),
+        who_name=found.tenant.name,
+    )
+
+
+@bp.get("/invoices/<number>.pdf")
+def invoice_pdf(number: str) -> Response:
+    """The same as a document, the same bytes each time."""
+    found = _found(number)
+    content = invoice_text.pdf(found, service.lines_of(db.session(), found))
+    return documents.pdf_response(content, f"invoice-{found.number}.pdf")
+
+
+def _found(number: str) -> Invoice:
+    return reading.by_number(db.session(), g.tenant_id, number.replace("\0", ""))
