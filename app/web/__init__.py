@@ -4,7 +4,7 @@ from flask import Flask
 from flask_babel import Babel  # type: ignore[import-untyped]
 
 from app.config import Settings
-from app.web import errors, guards, live, provider, security, tenant
+from app.web import drawn, errors, guards, live, provider, security, tenant
 from app.web.auth import views as auth
 from app.web.kit import filters, invoice_text
 
@@ -19,6 +19,7 @@ def init_app(app: Flask) -> None:
     guards.init_app(app)
     security.init_app(app)
     errors.init_app(app)
+    drawn.init_app(app)
     live.init_app(app)
     app.extensions["invoice_pdf"] = invoice_text.pdf  # the machine interface hands it out, too
     for blueprint in (auth.bp, provider.bp, tenant.bp):

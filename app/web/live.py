@@ -8,9 +8,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from datetime import datetime
 from typing import Any
 
-from flask import Flask, Response, current_app, render_template, request, stream_with_context
+from flask import Flask, Response, current_app, render_template, stream_with_context
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Settings
@@ -18,10 +19,10 @@ from app.core.clock import utc_now
 from app.db import db
 from app.domain.metering import meters
 from app.domain.tenants.models import Tenant
+from app.web import drawn
 from app.web.guards import current_user, still_signed_in
 
 BEAT_SECONDS = 5.0  # tells the page that the stream lives; the page polls when it hears nothing
-MAX_DRAWN = 5_000  # tenants whose last drawing a worker keeps, about 5 kB each
 REDRAW_SECONDS = 60.0  # "in 9 days" and the reset itself come with time, not with a record
 
 
@@ -87,27 +88,18 @@ class MeterWatch:
 
 def init_app(app: Flask) -> None:
     """Give the app its watch; the poller starts with the first stream."""
-    app.extensions["drawn_meters"] = {}
     app.extensions["meter_watch"] = MeterWatch(app)
 
 
 def fragment(tenant_id: int, **context: Any) -> str:
     """The meters of a tenant as they stand, for a poll or one event of a stream."""
-    now = utc_now()
-    drawn: dict[tuple[Any, ...], tuple[Any, str]] = current_app.extensions["drawn_meters"]
-    # What is drawn is a function of the fingerprint, the minute and the context: the database is asked each
-    # time whether anything differs, and the drawing of a minute serves everyone who watches the tenant.
-    mark = meters.fingerprints([tenant_id], now=now).get(tenant_id)
-    state = (mark, now.replace(second=0, microsecond=0))
-    key = (tenant_id, request.headers.get("Accept-Language"), *sorted(context.items()))
-    if (known := drawn.get(key)) and known[0] == state:
-        return known[1]
-    tenant = db.session.get_one(Tenant, tenant_id)
-    html = render_template("partials/meters.html", m=meters.current(db.session(), tenant, now=now), now=now, **context)
-    if len(drawn) >= MAX_DRAWN:
-        drawn.clear()
-    drawn[key] = (state, html)
-    return html
+
+    def draw(now: datetime) -> str:
+        tenant = db.session.get_one(Tenant, tenant_id)
+        found = meters.current(db.session(), tenant, now=now)
+        return render_template("partials/meters.html", m=found, now=now, **context)
+
+    return drawn.once(tenant_id, f"meters {sorted(context.items())}", draw)
 
 
 def stream(tenant_id: int, **context: Any) -> Response:

@@ -1,6 +1,7 @@
 """The tenant's home in the states a package can bring it to, and its price."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 
@@ -102,3 +103,23 @@ def test_two_thousand_records_cost_what_ten_do(office, make, acme, now, count_st
         seen.append(statements.texts)
     assert seen[0] == seen[1]
     assert not any("sum(usage_record" in text for text in seen[1])
+
+
+def test_home_shows_what_changed_since_it_was_drawn_last(office, make, acme, login):
+    make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000}))
+    assert heading(office.get("/portal")) == "1,000 minutes left"
+    make.usage(acme, 600, source=make.source(), callee="#new")
+    page = office.get("/portal")
+    assert heading(page) == "990 minutes left" and ">#new<" in page.text
+    with unit_of_work() as session:
+        tenant = tenants.by_slug(session, "acme")
+        tenants.update(session, tenant, replace(tenants.profile_of(tenant), name="Ajax"), actor="t", now=utc_now())
+    assert ">Ajax<" in office.get("/portal").text
+
+
+def test_two_users_of_a_tenant_are_served_the_same_drawing_and_their_own_token(make, acme, login):
+    make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000}))
+    pages = [login(make.user(acme)).get("/portal").text for _ in range(2)]
+    tokens = [re.search(r'"X-CSRFToken": "([^"]+)"', page)[1] for page in pages]
+    assert tokens[0] != tokens[1]
+    assert pages[0].replace(tokens[0], "") == pages[1].replace(tokens[1], "")

@@ -178,13 +178,13 @@ def nearest_limits(session: Session, *, now: datetime, most: int = 8) -> list[tu
 
 
 _FINGERPRINTS = """
-SELECT t.id, t.status, t.name, t.timezone, s.anchor_on, p.id, p.revision_id, sum(m.version)
+SELECT t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, p.id, p.revision_id, sum(m.version)
 FROM tenant t
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id
 LEFT JOIN meter m ON m.tenant_id = t.id AND (m.period_on >= :horizon OR m.period_on = :no_period)
 WHERE t.id IN ({tenant_ids})
-GROUP BY t.id, t.status, t.name, t.timezone, s.anchor_on, p.id, p.revision_id"""
+GROUP BY t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, p.id, p.revision_id"""
 
 
 def fingerprints(tenant_ids: list[int], *, now: datetime) -> dict[int, str]:

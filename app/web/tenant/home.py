@@ -1,15 +1,17 @@
 """Where a tenant's user arrives: what is left, and what was used lately."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from flask import Response, g
+from flask import Response, g, render_template
+from markupsafe import Markup
 
-from app.core.clock import utc_now
 from app.db import db
 from app.domain.metering import history, meters, thresholds
 from app.domain.metering.history import UsageQuery
 from app.domain.tenants.models import Tenant
+from app.web import drawn
 from app.web.kit.render import render
 from app.web.tenant import bp
 
@@ -17,28 +19,38 @@ CHART_DAYS = 30
 LATEST = 5
 
 
+class _Home(NamedTuple):
+    who_name: str
+    content: Markup
+
+
 @bp.get("", strict_slashes=False)
 def home() -> Response:
     """The meters, the last thirty days of the first of them, and the latest records."""
-    session, now = db.session(), utc_now()
-    tenant = session.get_one(Tenant, g.tenant_id)
+    tenant_id = g.tenant_id
+    return render("tenant/home.html", **drawn.once(tenant_id, "home", lambda now: _draw(tenant_id, now))._asdict())
+
+
+def _draw(tenant_id: int, now: datetime) -> _Home:
+    session = db.session()
+    tenant = session.get_one(Tenant, tenant_id)
     zone = ZoneInfo(tenant.timezone)
     today = now.astimezone(zone).date()
     found = meters.current(session, tenant, now=now)
     first = next((meter for meter in found.meters if meter.kind == "metered"), None)
     days = (
-        history.daily_totals(session, g.tenant_id, first.resource_code, today - timedelta(days=CHART_DAYS - 1), today)
+        history.daily_totals(session, tenant_id, first.resource_code, today - timedelta(days=CHART_DAYS - 1), today)
         if first
         else []
     )
-    latest = history.find_usage(session, g.tenant_id, UsageQuery(), zone=zone, most=LATEST)
-    return render(
-        "tenant/home.html",
+    content = render_template(
+        "partials/tenant_home.html",
         m=found,
         now=now,
         tenant=tenant,
         crossed=thresholds.of_period(session, tenant.id, found.period.first_on) if found.period else [],
         charted=first,
         days=days,
-        rows=latest.rows,
+        rows=history.find_usage(session, tenant_id, UsageQuery(), zone=zone, most=LATEST).rows,
     )
+    return _Home(tenant.name, Markup(content))  # noqa: S704  a template, escaped by Jinja
