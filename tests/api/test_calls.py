@@ -276,6 +276,13 @@ def test_a_renewal_gets_what_is_left_and_then_none(ask, meter):
     assert (refused["allowed"], refused["reason"], refused["hold"]) == (False, "quota_exhausted", hold)
 
 
+def test_a_renewal_that_is_refused_reserves_nothing(ask, meter):
+    hold = ask(seconds=600)["hold"]
+    refused = ask("renew", hold=hold, seconds_used=7_000)  # more than the 600 granted and the 5,400 free
+    assert (refused["reason"], refused["limit"]["on_hold"]) == ("quota_exhausted", 600)
+    assert meter() == (0, 600)
+
+
 def test_a_renewal_without_seconds_counts_since_the_call_was_authorised(ask, clock, meter):
     hold = ask(seconds=600)["hold"]
     clock.shift(timedelta(seconds=500))

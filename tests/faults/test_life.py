@@ -33,7 +33,7 @@ from tests.faults.reporters import sized
 
 METERED = ("voice_minutes", "fax_pages", "sms_messages")
 ACTOR = "test"
-EXAMPLES = {"sqlite": (15, 25), "postgresql": (5, 10)}  # in `make test`, and more for each minute of a soak
+EXAMPLES = {"sqlite": (15, 15), "postgresql": (5, 6)}  # in `make test`, and more for each minute of a soak
 STEPS = 25
 _numbers = count(1)
 

@@ -236,6 +236,9 @@ def _extend(
     else:  # a fax is counted in pages, an unmetered direction not at all: time is free
         extra, standing, seconds = 0, call_store.standing(connection, meter), terms.seconds
     if seconds <= 0:
+        if extra:  # less than what it talked beyond its grant already: of no use to it
+            holds.free(connection, {(row.tenant_id, row.resource_code, str(row.period_on)): Change(0, extra)})
+            standing = call_store.standing(connection, meter)
         return Decision(False, hold=name, reason="quota_exhausted", limit=_met(meter, standing))
     expires_at = now + timedelta(seconds=seconds + terms.grace)
     call_store.change_hold(connection, row, granted=row.granted + extra, expires_at=expires_at, over_at=None)
