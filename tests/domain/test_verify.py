@@ -8,6 +8,10 @@ from sqlalchemy import func, select, text
 
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, snapshot, unit_of_work
+from app.domain.billing import drafting, due, payments, service as billing
+from app.domain.billing.models import Invoice
+from app.domain.billing.payments import Receipt
+from app.domain.billing.terms import Issuer, Terms as BillingTerms
 from app.domain.catalog.service import LimitSpec
 from app.domain.insight.invariants import CHECKS
 from app.domain.insight.verify import differences
@@ -26,7 +30,7 @@ TERMS = Terms(seconds=60, grace=120, metered_directions=("outbound",))
 def world(make, now):
     """Acme with something of everything: beyond the limit, two periods, calls, numbers, a replay, a change."""
     acme, source = make.tenant("Acme"), make.source("pbx1")
-    make.subscribe(acme, make.package("gold", LIMITS), started_at=now - timedelta(days=40))
+    make.subscribe(acme, make.package("gold", LIMITS, price_micros=10_000_000), started_at=now - timedelta(days=70))
     for number, quantity in enumerate((950, 100)):
         make.usage(acme, quantity, source=source, external_id=f"v{number}")
     make.usage(acme, 30, source=source, occurred_at=now - timedelta(days=20))
@@ -43,7 +47,21 @@ def world(make, now):
     with unit_of_work() as act:
         tenant = act.merge(acme)
         subscriptions.subscribe(act, tenant, act.merge(subscribed_elsewhere), actor="test", now=now)
+    billed(acme, now)
     return acme
+
+
+def billed(acme, now):
+    """Three invoices of 10.00 each (the last of 0.00, for the package it is on now), 25.00 paid, the rest open."""
+    terms = BillingTerms(Issuer("Northline"))
+    with unit_of_work() as act:
+        found = subscriptions.require_live(act, acme)
+        dues = due.find(act, [found], terms, now=now)
+        drafting.draft(act, dues, terms, now=now)
+        drafts = act.scalars(select(Invoice).order_by(Invoice.id)).all()
+        billing.issue(act, drafts, terms, actor="test", now=now)
+        receipt = Receipt("k", 25_000_000, "EUR", "bank", "k", now.date())
+        payments.receive(act, act.merge(acme), receipt, actor="test", now=now)
 
 
 def replayed(make, source, now):
@@ -154,9 +172,36 @@ DRIFTS = {
         "UPDATE quarantined SET resolved_at = NULL",
         "quarantine entry {entry}: expected 1, found 0",
     ),
+    "ledger_balance": (
+        "UPDATE ledger_entry SET amount_micros = amount_micros - 1 WHERE kind = 'payment'",
+        "acme EUR: expected 4999999, found 5000000",
+    ),
+    "open_and_credit": (
+        "UPDATE invoice SET open_micros = open_micros + 1 WHERE open_micros > 0",
+        "acme EUR: expected 5000000, found 5000001",
+    ),
+    "payment_matches": (
+        "UPDATE payment_match SET amount_micros = amount_micros - 1 WHERE amount_micros = 5000000",
+        "acme payment {payment}: expected 25000000, found 24999999",
+    ),
+    "invoice_lines": (
+        "UPDATE invoice_line SET amount_micros = amount_micros + 1 WHERE invoice_id = {2026-00001}",
+        "acme invoice {2026-00001}: expected 10000001, found 10000000",
+    ),
+    "usage_lines": (
+        "UPDATE invoice_line SET resource_code = 'voice_minutes', usage_on = '2026-09-13', price_micros = 20000,"
+        " quantity = 5 WHERE invoice_id = {2026-00001}",
+        "acme voice_minutes 2026-09-13 at 20000: expected 0, found 5",
+    ),
+    "billed_once": (
+        "UPDATE invoice SET reason = 'period' WHERE reason = 'start'",
+        "acme 2026-09-13 invoices for period: expected 1, found 2",
+    ),
+    "number_gaps": ("UPDATE number_series SET last = 4", "series 2026-: expected 4, found 3"),
 }  # fmt: skip
 TABLES = ("usage_record", "meter", "meter_beyond", "usage_day", "hold", "allocation", "did", "subscription",
-          "subscription_segment", "quarantined")  # fmt: skip
+          "subscription_segment", "quarantined", "ledger_entry", "ledger_balance", "invoice", "invoice_line", "payment",
+          "payment_match", "number_series")  # fmt: skip
 ALSO = {"one_live_subscription": {"open_segment"}, "open_segment": {"open_segment"}}  # one drift seen from two sides
 
 
@@ -176,6 +221,8 @@ def names(session):
         "SELECT 'entry', id FROM quarantined",
         "SELECT 'subscription', s.id FROM subscription s JOIN tenant t ON t.id = s.tenant_id WHERE t.slug = 'acme'",
         "SELECT 'segment', id FROM subscription_segment WHERE ended_at IS NOT NULL",
+        "SELECT number, id FROM invoice",
+        "SELECT 'payment', id FROM payment",
     }
     return {str(name): number for sql in asked for name, number in session.execute(text(sql))}
 

@@ -110,7 +110,7 @@ def redraft(session: Session, found: Sequence[Invoice], terms: Terms) -> set[int
         invoice.printed = reckoning.printed(invoice.tenant, totals)
         if now_lines != before or totals.total_micros != invoice.total_micros:
             invoice.net_micros, invoice.tax_micros = totals.net_micros, totals.tax_micros
-            invoice.total_micros = totals.total_micros
+            invoice.tax_within_micros, invoice.total_micros = totals.tax_within_micros, totals.total_micros
             changed.append((invoice, now_lines))
             for row in stored[invoice.id]:
                 session.expunge(row)
@@ -188,6 +188,7 @@ def _made(reckoning: Reckoning, due: Due, now: datetime, bill_run_id: int | None
         "created_at": now,
         "net_micros": totals.net_micros,
         "tax_micros": totals.tax_micros,
+        "tax_within_micros": totals.tax_within_micros,
         "total_micros": totals.total_micros,
         "open_micros": 0,
         "printed": reckoning.printed(subscription.tenant, totals),

@@ -86,6 +86,11 @@ class Totals:
     tax_micros: int
 
     @property
+    def tax_within_micros(self) -> int:
+        """What of the tax the lines' own amounts hold: lines = net + this."""
+        return sum(tax.tax_micros for tax in self.taxes if tax.rate.inclusive)
+
+    @property
     def total_micros(self) -> int:
         """What is to be paid."""
         return self.net_micros + self.tax_micros

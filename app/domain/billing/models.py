@@ -107,6 +107,7 @@ class Invoice(Base):
     due_on: Mapped[date | None]
     net_micros: Mapped[Micros]
     tax_micros: Mapped[Micros]
+    tax_within_micros: Mapped[Micros] = mapped_column(default=0)  # of the tax, what the lines' prices hold already
     total_micros: Mapped[Micros]
     open_micros: Mapped[Micros] = mapped_column(default=0)  # what is still to be paid
     printed: Mapped[dict[str, Any]] = mapped_column(JSON)  # names, addresses and taxes as they were when it was issued

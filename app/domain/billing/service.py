@@ -402,6 +402,7 @@ def _note_of(invoice: Invoice, notes: Sequence[Invoice], totals: Totals, now: da
         created_at=now,
         net_micros=totals.net_micros,
         tax_micros=totals.tax_micros,
+        tax_within_micros=totals.tax_within_micros,
         total_micros=totals.total_micros,
         printed={**invoice.printed, "taxes": drafting.taxes_of(totals), "credits": invoice.number},
         credits_id=invoice.id,

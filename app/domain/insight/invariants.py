@@ -192,4 +192,65 @@ FROM quarantined WHERE (resolved_at IS NULL) <> (resolution = '')""",
     ),
 )
 
-CHECKS = (*_METERS, *_RECORDS, *_HOLDS, *_ALLOCATIONS, *_SUBSCRIPTIONS, *_QUARANTINE)
+_MONEY = (
+    _sums(
+        "ledger_balance",
+        "SELECT tenant_id, '', NULL, currency, amount_micros FROM ledger_entry",
+        "SELECT tenant_id, '', NULL, currency, balance_micros FROM ledger_balance",
+    ),
+    _sums(
+        "open_and_credit",
+        "SELECT tenant_id, '', NULL, currency, balance_micros FROM ledger_balance",
+        """
+SELECT tenant_id, '', NULL, currency, open_micros FROM invoice
+UNION ALL SELECT tenant_id, '', NULL, currency, -unmatched_micros FROM payment""",
+    ),
+    _sums(
+        "payment_matches",
+        """
+SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), amount_micros FROM payment WHERE amount_micros > 0""",
+        """
+SELECT tenant_id, '', NULL, 'payment ' || CAST(payment_id AS TEXT), amount_micros FROM payment_match
+UNION ALL SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), unmatched_micros FROM payment""",
+    ),
+    _sums(
+        "invoice_lines",
+        "SELECT tenant_id, '', NULL, 'invoice ' || CAST(invoice_id AS TEXT), amount_micros FROM invoice_line",
+        "SELECT tenant_id, '', NULL, 'invoice ' || CAST(id AS TEXT), net_micros + tax_within_micros FROM invoice",
+    ),
+    # The last period that was billed may still have something on its next invoice.
+    Check(
+        "usage_lines",
+        """
+WITH billed (tenant_id, period_on) AS (
+         SELECT tenant_id, period_on FROM invoice i WHERE reason = 'period' AND status <> 'draft' AND EXISTS (
+             SELECT 1 FROM invoice n WHERE n.tenant_id = i.tenant_id AND n.subscription_id = i.subscription_id
+             AND n.reason = 'period' AND n.status <> 'draft' AND n.period_on > i.period_on)),
+     entry (tenant_id, resource, period, price, expected, found) AS (
+         SELECT tenant_id, resource_code, period_on, price_micros, quantity, 0 FROM meter_beyond
+         WHERE beyond_as = 'charge'
+         UNION ALL SELECT l.tenant_id, l.resource_code, l.usage_on, l.price_micros, 0, l.quantity FROM invoice_line l
+         JOIN invoice i ON i.tenant_id = l.tenant_id AND i.id = l.invoice_id
+         WHERE l.usage_on IS NOT NULL AND i.status <> 'draft' AND i.kind = 'invoice')
+SELECT e.tenant_id, e.resource, e.period, 'at ' || CAST(e.price AS TEXT), sum(e.expected), sum(e.found)
+FROM entry e JOIN billed b ON b.tenant_id = e.tenant_id AND b.period_on = e.period
+GROUP BY e.tenant_id, e.resource, e.period, e.price HAVING sum(e.expected) <> sum(e.found)""",
+    ),
+    Check(
+        "billed_once",
+        """
+SELECT tenant_id, '', period_on, 'invoices for ' || reason, 1, count(*) FROM invoice
+GROUP BY tenant_id, subscription_id, period_on, reason HAVING count(*) > 1""",
+    ),
+    Check(
+        "number_gaps",
+        """
+SELECT CAST(NULL AS BIGINT), '', NULL, 'series ' || s.prefix, s.last, count(DISTINCT i.number)
+FROM number_series s LEFT JOIN invoice i ON substr(i.number, 1, length(s.prefix)) = s.prefix AND NOT EXISTS (
+    SELECT 1 FROM number_series longer WHERE length(longer.prefix) > length(s.prefix)
+    AND substr(i.number, 1, length(longer.prefix)) = longer.prefix)
+GROUP BY s.prefix, s.last HAVING count(DISTINCT i.number) <> s.last""",
+    ),
+)
+
+CHECKS = (*_METERS, *_RECORDS, *_HOLDS, *_ALLOCATIONS, *_SUBSCRIPTIONS, *_QUARANTINE, *_MONEY)

@@ -37,4 +37,11 @@ def check_words() -> dict[str, str]:
         "segments_overlap": gettext("The tenant's history without overlaps"),
         "replay_left_its_record": gettext("Each replay left its record"),
         "entry_resolved_or_open": gettext("Each entry in quarantine is open or resolved"),
+        "ledger_balance": gettext("What a tenant owes and its ledger"),
+        "open_and_credit": gettext("What a tenant owes, its open invoices and its credit"),
+        "payment_matches": gettext("Each payment and what it paid"),
+        "invoice_lines": gettext("Each invoice and the sum of its lines"),
+        "usage_lines": gettext("Usage lines of invoices and what lay beyond the limits"),
+        "billed_once": gettext("One invoice for each period and reason"),
+        "number_gaps": gettext("Invoice numbers without gaps"),
     }
