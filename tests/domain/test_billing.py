@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from app.core.errors import Conflict, DomainError, Invalid, NotFound
 from app.db import db, run_in_transaction, unit_of_work
-from app.domain.billing import due, ledger, payments, profiles, service
+from app.domain.billing import credit_notes, due, ledger, payments, profiles, service
 from app.domain.billing.lines import Rate
 from app.domain.billing.models import Invoice, InvoiceLine, LedgerBalance, LedgerEntry, NumberSeries, Payment
 from app.domain.billing.payments import Receipt
@@ -72,7 +72,7 @@ def finalise(tenant, invoice_id, terms=TERMS, now=OCTOBER, seen_micros=None):
 def credit(tenant, invoice_id, line_ids=None):
     def act(session):
         invoice = service.get(session, tenant.id, invoice_id)
-        return service.credit(session, invoice, TERMS, line_ids=line_ids, **EDGE).id
+        return credit_notes.credit(session, invoice, TERMS, line_ids=line_ids, **EDGE).id
 
     return run_in_transaction(act)
 

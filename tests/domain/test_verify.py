@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, snapshot, unit_of_work
-from app.domain.billing import drafting, due, payments, service as billing
+from app.domain.billing import drafting, due, issuing, payments
 from app.domain.billing.models import Invoice
 from app.domain.billing.payments import Receipt
 from app.domain.billing.terms import Issuer, Terms as BillingTerms
@@ -59,7 +59,7 @@ def billed(acme, now):
         dues = due.find(act, [found], terms, now=now)
         drafting.draft(act, dues, terms, now=now)
         drafts = act.scalars(select(Invoice).order_by(Invoice.id)).all()
-        billing.issue(act, drafts, terms, actor="test", now=now)
+        issuing.issue(act, drafts, terms, actor="test", now=now)
         receipt = Receipt("k", 25_000_000, "EUR", "bank", "k", now.date())
         payments.receive(act, act.merge(acme), receipt, actor="test", now=now)
 

@@ -17,7 +17,7 @@ from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.db import LostRace, insert_new, is_retryable, rowcount
 from app.domain.audit import service as audit
-from app.domain.billing import drafting, due, service
+from app.domain.billing import drafting, due, issuing
 from app.domain.billing.due import PERIOD
 from app.domain.billing.models import BillRun, Invoice
 from app.domain.billing.terms import Terms
@@ -157,7 +157,7 @@ def _finalise_chunk(session: Session, run: BillRun, after: Any, terms: Terms, no
     found = _chunk(session, Invoice, select(Invoice).where(*_ready(run.id)), after)
 
     def issue(some: Sequence[Invoice]) -> int:
-        return len(service.issue(session, some, terms, actor=run.started_by, now=now).issued)
+        return len(issuing.issue(session, some, terms, actor=run.started_by, now=now).issued)
 
     finalised, problems = _one_by_one_if_need_be(session, found, issue)
     _note(session, run, looked_at=len(found), finalised=finalised, problems=problems)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError
 from app.db import db, run_in_transaction
-from app.domain.billing import payments, profiles, reading, service
+from app.domain.billing import credit_notes, payments, profiles, reading, service
 from app.domain.billing.models import Invoice
 from app.domain.billing.reading import InvoiceQuery
 from app.domain.billing.terms import Terms
@@ -155,7 +155,7 @@ def invoice_credit(slug: str, invoice_id: int) -> Response:
 
     def act(session: Session) -> Invoice:
         found = _found(session, slug, invoice_id)
-        return service.credit(session, found, terms(), line_ids=chosen, **_edge())
+        return credit_notes.credit(session, found, terms(), line_ids=chosen, **_edge())
 
     try:
         note = run_in_transaction(act)
@@ -197,7 +197,7 @@ def _page(found: Invoice, form: LineForm | None = None, status: int = 200) -> Re
         lines=lines,
         words=invoice_text.in_words(found, lines),
         form=form,
-        notes=service.notes_of(session, found),
+        notes=credit_notes.notes_of(session, found),
         credits=service.get(session, found.tenant_id, found.credits_id) if found.credits_id else None,
         matches=payments.matches_of(session, found),
         odd_words=invoice_text.odd_words(),
@@ -209,9 +209,8 @@ def _page(found: Invoice, form: LineForm | None = None, status: int = 200) -> Re
 def _credit_page(found: Invoice, problem: str = "", status: int = 200) -> Response:
     session = db.session()
     lines = service.lines_of(session, found)
-    gone = {
-        line.credits_line_id for note in service.notes_of(session, found) for line in service.lines_of(session, note)
-    }
+    notes = credit_notes.notes_of(session, found)
+    gone = {line.credits_line_id for note in notes for line in service.lines_of(session, note)}
     return render(
         "provider/invoice_credit.html",
         status=status,
