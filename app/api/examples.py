@@ -79,6 +79,9 @@ _RECORD = {
     "callee": "4420123456",
     "call_id": "",
     "attributes": {},
+    "reverses": None,
+    "reversal_reason": None,
+    "reversed": False,
 }
 _ALLOCATION = {
     "id": "42949672961",

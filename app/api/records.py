@@ -19,7 +19,7 @@ from app.domain.tenants.models import Tenant
 
 
 class RecordAnswer(msgspec.Struct):
-    """A usage record with its split. Quantities in base units."""
+    """A usage record with its split. Quantities in base units; below zero where it `reverses` another one."""
 
     id: str
     source: str
@@ -40,6 +40,9 @@ class RecordAnswer(msgspec.Struct):
     callee: str
     call_id: str
     attributes: dict[str, Any]
+    reverses: str | None  # the number of the record that it takes back, as in that one's reversal id
+    reversal_reason: str | None
+    reversed: bool
 
 
 class UsageListAnswer(msgspec.Struct):
@@ -111,4 +114,7 @@ def _record(row: UsageRow, tenant: Tenant) -> RecordAnswer:
         callee=record.callee,
         call_id=record.call_id,
         attributes=record.attributes,
+        reverses=str(record.reverses_id) if record.reverses_id else None,
+        reversal_reason=record.reversal_reason or None,
+        reversed=bool(row.reversed_for),
     )

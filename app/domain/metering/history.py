@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
+from sqlalchemy.orm import Session, aliased
 
+from app.core.errors import NotFound
 from app.core.periods import local_midnight
 from app.domain.accounts.models import Source
 from app.domain.catalog.models import Resource
@@ -35,11 +36,12 @@ class UsageQuery:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """A record with the words to show it."""
+    """A record with the words to show it. `reversed_for` is why it was taken back, empty where it was not."""
 
     record: UsageRecord
     resource: Resource
     source_code: str
+    reversed_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def find_usage(
     return UsagePage(shown, _key(shown[-1]) if len(rows) > most else None, _key(shown[0]) if after and shown else None)
 
 
-def _page_before(session: Session, statement: Select[UsageRecord, Resource, str], most: int) -> UsagePage:
+def _page_before(session: Session, statement: Select[UsageRecord, Resource, str, str], most: int) -> UsagePage:
     upwards = statement.order_by(None).order_by(UsageRecord.occurred_at, UsageRecord.id).limit(most + 1)
     rows = _rows(session, upwards)
     shown = rows[:most][::-1]
@@ -93,6 +95,14 @@ def _page_before(session: Session, statement: Select[UsageRecord, Resource, str]
 
 def _key(row: UsageRow) -> Cursor:
     return row.record.occurred_at, row.record.id
+
+
+def record_of(session: Session, tenant_id: int, record_id: int) -> UsageRow:
+    """One record of the tenant. Raises NotFound (`unknown_record`)."""
+    found = _rows(session, _select(tenant_id, UsageQuery(), ZoneInfo("UTC")).where(UsageRecord.id == record_id))
+    if not found:
+        raise NotFound("unknown_record", "The tenant has no such record.")
+    return found[0]
 
 
 def every_usage(session: Session, tenant_id: int, query: UsageQuery, *, zone: ZoneInfo) -> Iterator[UsageRow]:
@@ -163,12 +173,13 @@ def _day_totals(session: Session, tenant_id: int, query: UsageQuery) -> list[Usa
     return [UsageTotal(resource, int(quantity), int(records)) for resource, quantity, records in session.execute(found)]
 
 
-def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Select[UsageRecord, Resource, str]:
-    record = UsageRecord
+def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Select[UsageRecord, Resource, str, str]:
+    record, negative = UsageRecord, aliased(UsageRecord)
     return (
-        select(record, Resource, Source.code)
+        select(record, Resource, Source.code, func.coalesce(negative.reversal_reason, ""))
         .join(Resource, Resource.code == record.resource_code)
         .join(Source, Source.id == record.source_id)
+        .outerjoin(negative, and_(negative.tenant_id == record.tenant_id, negative.reverses_id == record.id))
         .where(record.tenant_id == tenant_id, *_fits(query, zone))
         .order_by(record.occurred_at.desc(), record.id.desc())
     )
@@ -206,5 +217,5 @@ def _has_number(text: str) -> ColumnElement[bool]:
     return or_(UsageRecord.caller.contains(part), UsageRecord.callee.contains(part))
 
 
-def _rows(session: Session, statement: Select[UsageRecord, Resource, str]) -> list[UsageRow]:
+def _rows(session: Session, statement: Select[UsageRecord, Resource, str, str]) -> list[UsageRow]:
     return [UsageRow(*row) for row in session.execute(statement)]

@@ -114,16 +114,17 @@ def with_unit(value: int | None, unit: HasUnit) -> str:
 
 
 def duration(seconds: int | None) -> str:
-    """Talk time: `m:ss`, from an hour on `h:mm:ss`.
+    """Talk time: `m:ss`, from an hour on `h:mm:ss`; below zero for what was taken back.
 
-    >>> duration(252), duration(3_725), duration(0)
-    ('4:12', '1:02:05', '0:00')
+    >>> duration(252), duration(3_725), duration(0), duration(-252)
+    ('4:12', '1:02:05', '0:00', '-4:12')
     """
     if seconds is None:
         return "–"
-    minutes, rest = divmod(seconds, 60)
+    sign = "-" if seconds < 0 else ""
+    minutes, rest = divmod(abs(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{sign}{hours}:{minutes:02d}:{rest:02d}" if hours else f"{sign}{minutes}:{rest:02d}"
 
 
 def percent(part: int, whole: int) -> str:

@@ -41,6 +41,7 @@ def _words(entry: AuditEntry) -> str:
         "package.publish": gettext("Revision %(number)s of package", number=entry.details.get("revision", "–")),
         "package.published": gettext("Put on sale:"),
         "package.archived": gettext("Archived:"),
+        "usage.reverse": gettext("Record reversed (%(reason)s):", reason=entry.details.get("reason", "–")),
         "tenant.create": gettext("New tenant:"),
         "tenant.update": gettext("Details changed:"),
         "tenant.suspend": gettext("Suspended:"),

@@ -1,19 +1,29 @@
-"""A tenant's usage records of a period, as the lines of its invoices sum them."""
+"""A tenant's usage records of a period, as the lines of its invoices sum them; and taking one back."""
 
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from flask import Response, request
+from flask import Response, request, url_for
+from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
+from wtforms import StringField
+from wtforms.validators import InputRequired, Length
 
-from app.db import db
+from app.core.clock import utc_now
+from app.core.errors import DomainError
+from app.db import db, run_in_transaction
 from app.domain.catalog import service as catalog
-from app.domain.metering import history
+from app.domain.metering import history, reversal
 from app.domain.metering.history import UsageQuery
+from app.domain.metering.reversal import MAX_REASON
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
+from app.web.guards import current_user
 from app.web.kit.formats import period_text
+from app.web.kit.forms import Form
+from app.web.kit.i18n import gettext
 from app.web.kit.paging import decode_cursor
-from app.web.kit.render import render
+from app.web.kit.refusals import add_refusal
+from app.web.kit.render import redirect_to, render, say
 from app.web.provider import bp
 
 
@@ -37,7 +47,42 @@ def tenant_usage(slug: str) -> Response:
         period=period_text(period.first_on, period.end_on) if period else "",
         page=history.find_usage(session, found.id, query, zone=ZoneInfo(found.timezone), after=after, before=before),
         totals=history.totals(session, found.id, query),
+        reverse_url=lambda record_id: url_for("provider.reverse", slug=slug, record_id=record_id),
     )
+
+
+class ReverseForm(Form):
+    """Why a record is taken back."""
+
+    reason = StringField(_("Why"), [InputRequired(_("Say why the record is reversed.")), Length(max=MAX_REASON)])
+
+
+@bp.route("/tenants/<slug>/usage/<int:record_id>/reverse", methods=["GET", "POST"])
+def reverse(slug: str, record_id: int) -> Response:
+    """Take a record back, once its reason is given."""
+    form, status = ReverseForm(), 200
+    if form.is_submitted():
+        status = 422
+        try:
+            if form.validate():
+                return _reversed(slug, record_id, form.reason.data or "")
+        except DomainError as error:
+            add_refusal(form, error)
+            status = error.status
+    tenant = tenants.by_slug(db.session(), slug)
+    row = history.record_of(db.session(), tenant.id, record_id)
+    return render("provider/tenant_usage_reverse.html", form=form, tenant=tenant, row=row, status=status)
+
+
+def _reversed(slug: str, record_id: int, reason: str) -> Response:
+    actor, now = current_user.email, utc_now()
+    run_in_transaction(
+        lambda session: reversal.reverse(
+            session, tenants.by_slug(session, slug), record_id, reason, actor=actor, now=now
+        )
+    )
+    say(gettext("The record is taken back. The original stays in the list, marked reversed."))
+    return redirect_to(url_for("provider.tenant_usage", slug=slug))
 
 
 def _day(text: str) -> date | None:

@@ -121,7 +121,7 @@ def amount_used(value: int, unit: HasUnit) -> str:
     """Exact as `quantity`, but minutes always with their seconds, so that a column of them lines up: `2,000:00`."""
     if unit.factor != 60:
         return quantity(value, unit)
-    return f"{number(value // 60)}:{value % 60:02d}"
+    return f"{'-' if value < 0 else ''}{number(abs(value) // 60)}:{abs(value) % 60:02d}"
 
 
 def _beyond(part: BeyondPart, unit: HasUnit, currency: str) -> str:
@@ -187,6 +187,10 @@ def _what(found: UsageRow) -> str:
         words.append(gettext("inbound") if record.direction == "inbound" else gettext("internal"))
     if record.late:
         words.append(gettext("reported late"))
+    if record.reversal_reason:
+        words.append(gettext("reversal: %(reason)s", reason=record.reversal_reason))
+    elif found.reversed_for:
+        words.append(gettext("reversed"))
     return ", ".join(words)
 
 

@@ -31,7 +31,7 @@ YEARS = range(2000, 2201)
 DIRECTIONS = ("outbound", "inbound", "internal")
 CSV_HEADER = (
     "time", "resource", "direction", "from", "to", "measured", "counted", "from allowance", "carried over", "beyond",
-    "beyond as", "late", "source", "id",
+    "beyond as", "late", "source", "id", "reversal",
 )  # fmt: skip
 
 
@@ -101,6 +101,7 @@ def _csv_rows(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Iterator[tup
             "late" if record.late else "",
             row.source_code,
             record.external_id,
+            record.reversal_reason or (gettext("reversed") if row.reversed_for else ""),
         )
 
 
