@@ -16,6 +16,7 @@ from app.domain.billing.terms import Terms
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
 from app.domain.metering import holds, thresholds
+from app.domain.subscriptions import moves
 
 Handler = Callable[[Session, dict[str, Any], datetime], None]
 
@@ -40,6 +41,7 @@ OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {mail.KIND: mail.sen
 
 PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(seconds=10), holds.expire),
+    Periodic(timedelta(seconds=10), moves.take_effect),
     Periodic(timedelta(hours=1), jobs.forget_done),
 )
 

@@ -12,6 +12,7 @@ from app.api import (
     openapi,
     packages,
     problems,
+    quotes,
     records,
     tenants,
     usage,
@@ -19,8 +20,8 @@ from app.api import (
 from app.api.blueprint import bp
 
 __all__ = [
-    "allocations", "bp", "calls", "cdr", "gate", "health", "invoices", "openapi", "packages", "problems", "records",
-    "tenants", "usage",
+    "allocations", "bp", "calls", "cdr", "gate", "health", "invoices", "openapi", "packages", "problems", "quotes",
+    "records", "tenants", "usage",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ _CONTENT = {
     "cost": "20.00",
     "setup_fee": "0.00",
     "public": True,
+    "tenants_may": "change",
     "limits": [
         {"resource": "fax_pages", "included": 100, "at_limit": "block", "overage_price": "0.00"},
         {"resource": "voice_minutes", "included": 60_000, "at_limit": "charge", "overage_price": "0.02"},
@@ -39,6 +40,7 @@ _TENANT = {"slug": "acme", **_PROFILE, "country": "", "contact_name": "", "conta
 _START = "2026-11-01T00:00:00+01:00"
 _PERIOD = {"start": _START, "end": "2026-12-01T00:00:00+01:00"}
 _SUBSCRIPTION = {"tenant": "acme", "package": "gold", "revision": 1, "started_at": _START, "period": _PERIOD}
+_SUBSCRIPTION |= {"pending": None}
 _EVENT = {
     "id": "evt-1",
     "tenant": "acme",
@@ -141,6 +143,26 @@ _PRINTED = {
         }
     ],
 }
+_QUOTE = {
+    "id": "42949672962",
+    "valid_until": "2026-11-22T22:15:00+01:00",
+    "package": "platinum",
+    "before": "gold",
+    "when": "now",
+    "effective_on": "2026-11-22",
+    "currency": "EUR",
+    "lines": [
+        {"kind": "credit", "name": "Gold", "amount": "-14.70", "days": 9, "of_days": 30, "included": False},
+        {"kind": "charge", "name": "Platinum", "amount": "29.70", "days": 9, "of_days": 30, "included": False},
+    ],
+    "due_now": "0.00",
+    "next_invoice": {"on": "2026-12-03", "amount": "114.00"},
+    "limits": [
+        {"resource": "voice_minutes", "before": 60_000, "after": 120_000, "used": 7, "over": 0},
+        {"resource": "fax_pages", "before": 100, "after": 200, "used": 3, "over": 0},
+    ],
+    "accepted_at": None,
+}
 
 EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
     "put_package": Example(_PACKAGE, {"code": "gold"}, body=_CONTENT),
@@ -221,4 +243,9 @@ EXAMPLES: dict[str, Example] = {  # by operationId, in the order of a first day
     "get_invoice": Example(
         {**_INVOICE, "lines": [_INVOICE_LINE], "printed": _PRINTED}, {"ref": "acme", "number": "2026-00001"}
     ),
+    "make_quote": Example(_QUOTE, {"ref": "acme"}, body={"package": "platinum", "when": "now"}),
+    "accept_quote": Example(
+        {**_QUOTE, "accepted_at": "2026-11-22T22:01:00+01:00"}, {"ref": "acme", "quote_id": "42949672962"}
+    ),
+    "cancel_change": Example({**_SUBSCRIPTION, "package": "platinum"}, {"ref": "acme"}),
 }

@@ -37,7 +37,7 @@ class Limit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PackageBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A package's content. Money as decimal strings."""
+    """A package's content. Money as decimal strings. What tenants may do about a public one: change to it, ask, see."""
 
     name: str
     currency: str = "EUR"
@@ -46,6 +46,7 @@ class PackageBody(msgspec.Struct, forbid_unknown_fields=True):
     cost: str = "0"
     setup_fee: str = "0"
     public: bool = True
+    tenants_may: Literal["change", "ask", "see"] = "change"
     limits: list[Limit] = []
 
 
@@ -62,6 +63,7 @@ class PackageAnswer(msgspec.Struct):
     cost: str
     setup_fee: str
     public: bool
+    tenants_may: str
     limits: list[Limit]
 
 
@@ -108,6 +110,7 @@ def _spec(body: PackageBody) -> PackageSpec:
         cost_micros=_micros(body.cost, "/cost"),
         setup_fee_micros=_micros(body.setup_fee, "/setup_fee"),
         public=body.public,
+        tenants_may=body.tenants_may,
         limits=tuple(
             LimitSpec(
                 limit.resource,
@@ -142,6 +145,7 @@ def _shown(package: Package) -> PackageAnswer:
         cost=format_micros(revision.cost_micros),
         setup_fee=format_micros(revision.setup_fee_micros),
         public=revision.public,
+        tenants_may=revision.tenants_may,
         limits=[
             Limit(
                 limit.resource,

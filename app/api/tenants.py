@@ -17,6 +17,7 @@ from app.core.errors import NotFound
 from app.core.periods import Period
 from app.db import db
 from app.domain.catalog import service as catalog
+from app.domain.catalog.models import Package
 from app.domain.metering import meters
 from app.domain.metering.meters import MeterView
 from app.domain.subscriptions import service as subscriptions
@@ -69,6 +70,14 @@ class PeriodAnswer(msgspec.Struct):
     end: str
 
 
+class PendingAnswer(msgspec.Struct):
+    """A change that waits for the end of the period, and who asked for it."""
+
+    package: str
+    at: str
+    by: str
+
+
 class SubscriptionAnswer(msgspec.Struct):
     """Which package the tenant is on."""
 
@@ -77,6 +86,7 @@ class SubscriptionAnswer(msgspec.Struct):
     revision: int
     started_at: str
     period: PeriodAnswer
+    pending: PendingAnswer | None
 
 
 class MeterAnswer(msgspec.Struct):
@@ -132,21 +142,24 @@ def get_tenant(ref: str) -> Response:
 
 
 @operation(
-    "PUT", "/tenants/<ref>/subscription", "Put a tenant on a package, or move it there at once", scope="provision",
+    "PUT", "/tenants/<ref>/subscription", "Put a tenant on a package, or move it there", scope="provision",
     takes=(SubscriptionBody,), gives=SubscriptionAnswer, also=(404,),
 )  # fmt: skip
 def put_subscription(ref: str) -> Response:
-    """Usage of the running period stays and counts against the new limits."""
+    """Usage of the running period stays and counts against the new limits; what was pending is dropped."""
     body = body_as(SubscriptionBody)
-    if body.when == "period_end":
-        raise invalid("not_supported", "A change at the end of the period is not possible yet.", "/when")
+    if body.when == "period_end" and body.started_at is not None:
+        raise invalid("starts_or_waits", "A change at the end of the period has no start of its own.", "/started_at")
     started_at = body.started_at and in_utc(body.started_at, "/started_at")
     actor, now = f"source {g.key.source.code}", utc_now()
 
     def act(session: Session) -> Response:
         tenant, package = tenants.by_name(session, ref), catalog.by_code(session, body.package)
-        done = subscriptions.subscribe(session, tenant, package, actor=actor, now=now, started_at=started_at)
-        return answer(_subscription(done, now))
+        if body.when == "period_end":
+            done = subscriptions.subscribe_at_period_end(session, tenant, package, actor=actor, now=now)
+        else:
+            done = subscriptions.subscribe(session, tenant, package, actor=actor, now=now, started_at=started_at)
+        return answer(subscription_answer(done, now))
 
     return transact(act)
 
@@ -158,7 +171,7 @@ def put_subscription(ref: str) -> Response:
 def get_subscription(ref: str) -> Response:
     """404 `no_subscription` where there is none."""
     tenant = tenants.by_name(db.session(), ref)
-    return answer(_subscription(subscriptions.require_live(db.session(), tenant), utc_now()))
+    return answer(subscription_answer(subscriptions.require_live(db.session(), tenant), utc_now()))
 
 
 @operation("GET", "/tenants/<ref>/meters", "What is left", scope="read", gives=MetersAnswer, also=(404,))
@@ -181,15 +194,24 @@ def _tenant(tenant: Tenant) -> TenantAnswer:
     return TenantAnswer(**{name: getattr(profile, name) for name in TenantProfile.__slots__}, status=tenant.status)
 
 
-def _subscription(subscription: Subscription, now: datetime) -> SubscriptionAnswer:
-    tenant = subscription.tenant
+def subscription_answer(subscription: Subscription, now: datetime) -> SubscriptionAnswer:
+    """The package in force, its period, and what is pending."""
+    tenant, package = subscription.tenant, subscriptions.package_at(subscription, now)
+    pending = subscription.pending_package if package is subscription.package else None
     return SubscriptionAnswer(
         tenant=tenant.slug,
-        package=subscription.package.code,
-        revision=subscription.package.revision.number,
+        package=package.code,
+        revision=package.revision.number,
         started_at=subscription.started_at.astimezone(ZoneInfo(tenant.timezone)).isoformat(),
         period=_period(subscriptions.period_of(subscription, now), tenant),
+        pending=_pending(subscription, pending) if pending else None,
     )
+
+
+def _pending(subscription: Subscription, package: Package) -> PendingAnswer:
+    at = subscription.pending_at
+    shown = at.astimezone(ZoneInfo(subscription.tenant.timezone)).isoformat() if at else ""
+    return PendingAnswer(package.code, shown, subscription.pending_by)
 
 
 def _period(period: Period, tenant: Tenant) -> PeriodAnswer:

@@ -4,10 +4,22 @@ from app.domain.accounts import models as accounts
 from app.domain.audit import models as audit
 from app.domain.billing import models as billing
 from app.domain.catalog import models as catalog
+from app.domain.changes import models as changes
 from app.domain.jobs import models as jobs
 from app.domain.metering import models as metering
 from app.domain.subscriptions import models as subscriptions
 from app.domain.telephony import models as telephony
 from app.domain.tenants import models as tenants
 
-__all__ = ["accounts", "audit", "billing", "catalog", "jobs", "metering", "subscriptions", "telephony", "tenants"]
+__all__ = [
+    "accounts",
+    "audit",
+    "billing",
+    "catalog",
+    "changes",
+    "jobs",
+    "metering",
+    "subscriptions",
+    "telephony",
+    "tenants",
+]

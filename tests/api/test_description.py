@@ -18,6 +18,12 @@ from app.domain.tenants import service as tenants
 BY_NAME = {operation.endpoint: operation for operation in operations}
 CONTENT = {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"}
 
+PLATINUM = {
+    "name": "Platinum",
+    "price": "99.00",
+    "limits": [{"resource": "voice_minutes", "included": 120_000}, {"resource": "fax_pages", "included": 200}],
+}
+
 
 def send(machine, name, example=None):
     operation, example = BY_NAME[name], example or EXAMPLES[name]
@@ -38,20 +44,31 @@ def issue_first_invoice(app):
         billing.finalise(session, draft, terms, actor="nora", now=now)
 
 
+def prepare(app, machine, name):
+    """What the example of this name takes for granted."""
+    if name == "list_invoices":
+        issue_first_invoice(app)
+    if name == "make_quote":
+        machine("PUT", "/api/v1/packages/platinum", json=PLATINUM)
+    if name == "cancel_change":
+        machine("PUT", "/api/v1/tenants/acme/subscription", json={"package": "gold", "when": "period_end"})
+
+
 def test_every_operation_has_an_example():
     assert set(EXAMPLES) == set(BY_NAME)
 
 
 def test_the_examples_are_true_in_their_order(app, machine, clock):
-    hold, allocation = "", {}
+    hold, allocation, quote = "", {}, {}
     for name, shown_example in EXAMPLES.items():
         example = shown_example
         if isinstance(example.body, dict) and "hold" in example.body:  # the name it was given at run time
             example = dataclasses.replace(example, body={**example.body, "hold": hold})
         if "allocation_id" in example.path:
             example = dataclasses.replace(example, path={**example.path, "allocation_id": allocation["id"]})
-        if name == "list_invoices":
-            issue_first_invoice(app)
+        prepare(app, machine, name)
+        if "quote_id" in example.path:
+            example = dataclasses.replace(example, path={**example.path, "quote_id": quote["id"]})
         answer = send(machine, name, example)
         assert answer.status_code == 204 if example.answer is None else answer.status_code in (200, 201), name
         shown = answer.json if answer.data else None
@@ -63,6 +80,9 @@ def test_the_examples_are_true_in_their_order(app, machine, clock):
         if name == "list_allocations":
             assert [{field: row[field] for field in allocation} for row in shown["data"]] == [allocation]
             shown = example.answer
+        if name in ("make_quote", "accept_quote"):
+            quote = {field: shown[field] for field in ("id", "valid_until", "accepted_at")}
+            shown |= {field: example.answer[field] for field in quote}
         for changing in sorted({"hold", "expires_at"} & set(shown or ())):
             hold = shown["hold"]
             shown[changing] = example.answer[changing]

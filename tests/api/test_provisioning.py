@@ -134,12 +134,6 @@ def test_a_draft_is_published_by_the_machine_that_puts_it(machine, make):
     assert machine("PUT", "/api/v1/packages/gold", json=GOLD).json["status"] == "published"
 
 
-def test_a_change_at_the_end_of_the_period_is_refused_in_words(machine, acme):
-    body = {"package": "gold", "when": "period_end"}
-    answer = machine("PUT", "/api/v1/tenants/acme/subscription", json=body)
-    assert (answer.status_code, answer.json["code"]) == (422, "not_supported")
-
-
 @pytest.mark.parametrize(
     ("path", "body", "scopes", "status"),
     [

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, tuple_
@@ -13,7 +14,7 @@ from app.core.ids import new_id, new_ids
 from app.db import insert_new
 from app.domain.billing import lines, profiles
 from app.domain.billing.due import PERIOD, Due
-from app.domain.billing.figures import Figures
+from app.domain.billing.figures import Figures, Supposed
 from app.domain.billing.lines import Line, Rate, Totals
 from app.domain.billing.models import Invoice, InvoiceLine
 from app.domain.billing.profiles import Profile
@@ -32,11 +33,14 @@ _KEY = [Invoice.tenant_id, Invoice.subscription_id, Invoice.period_on, Invoice.r
 class Reckoning:
     """Lines and totals of what is due, on the figures as they stand now: a fixed number of statements for all."""
 
-    def __init__(self, session: Session, dues: Sequence[Due], terms: Terms) -> None:
+    def __init__(
+        self, session: Session, dues: Sequence[Due], terms: Terms, supposed: Supposed = MappingProxyType({})
+    ) -> None:
+        """`supposed`: see `Figures`."""
         self.rates = profiles.rates(session)
         self._terms = terms
         self._profiles = profiles.many(session, (due.subscription.tenant_id for due in dues), terms)
-        self._figures = Figures(session, dues)
+        self._figures = Figures(session, dues, supposed)
 
     def profile(self, tenant_id: int) -> Profile:
         """How the tenant is billed."""
@@ -47,6 +51,10 @@ class Reckoning:
         tax_code = self.profile(due.subscription.tenant_id).tax_code
         found = [*self._figures.lines_of(due, tax_code), *one_off]
         return [*found, *lines.up_to_minimum(found, self._terms.minimum_micros, tax_code=tax_code)]
+
+    def totals_of(self, found: Sequence[Line], currency: str) -> Totals:
+        """What lines come to, with their taxes."""
+        return lines.total(found, self.rates.values(), unit_micros=minor_unit_micros(currency))
 
     def printed(self, tenant: Tenant, totals: Totals) -> dict[str, Any]:
         """Names, addresses and taxes, for the invoice to keep."""
@@ -106,7 +114,7 @@ def redraft(session: Session, found: Sequence[Invoice], terms: Terms) -> set[int
     for invoice in found:
         before = [as_line(row) for row in stored[invoice.id]]
         now_lines = reckoning.lines_of(dues[invoice.id], [line for line in before if line.kind == lines.ONE_OFF])
-        totals = lines.total(now_lines, reckoning.rates.values(), unit_micros=minor_unit_micros(invoice.currency))
+        totals = reckoning.totals_of(now_lines, invoice.currency)
         invoice.printed = reckoning.printed(invoice.tenant, totals)
         if now_lines != before or totals.total_micros != invoice.total_micros:
             invoice.net_micros, invoice.tax_micros = totals.net_micros, totals.tax_micros
@@ -174,7 +182,7 @@ def rate_of(kept: dict[str, Any]) -> Rate:
 def _made(reckoning: Reckoning, due: Due, now: datetime, bill_run_id: int | None) -> tuple[dict[str, Any], list[Line]]:
     subscription, currency = due.subscription, due.subscription.package.revision.currency
     found = reckoning.lines_of(due)
-    totals = lines.total(found, reckoning.rates.values(), unit_micros=minor_unit_micros(currency))
+    totals = reckoning.totals_of(found, currency)
     row = {
         "tenant_id": subscription.tenant_id,
         "id": new_id(),

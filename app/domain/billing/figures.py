@@ -2,9 +2,10 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,18 +26,20 @@ from app.domain.subscriptions.models import SubscriptionSegment
 Price = tuple[str, int]  # resource and price per display unit
 Key = tuple[int, date]  # tenant and first day of a period
 Revisions = list[tuple[datetime, PackageRevision]]
+Supposed = Mapping[int, Sequence[SubscriptionSegment]]  # by subscription, oldest first
 CHARGE = MeterBeyond.beyond_as == "charge"
 
 
 class Figures:
     """Segments, prices and usage of what is due. `lines_of` reckons without the database."""
 
-    def __init__(self, session: Session, dues: Sequence[Due]) -> None:
+    def __init__(self, session: Session, dues: Sequence[Due], supposed: Supposed = MappingProxyType({})) -> None:
+        """`supposed` are segments to take in place of those of a subscription, for what might be."""
         self._session = session
         keys = {(due.subscription.tenant_id, due.period.first_on) for due in dues}
         before = {(due.subscription.tenant_id, _before(due).first_on) for due in dues if _has_before(due)}
         self._resources = {row.code: row for row in session.scalars(select(Resource))}
-        self._segments = self._read_segments(dues)
+        self._segments = {**self._read_segments(dues), **supposed}
         self._revisions = self._read_revisions()
         self._issued = self._read_issued(before)
         self._beyond = self._read_beyond(keys | self._issued.keys())
@@ -80,7 +83,7 @@ class Figures:
                     Priced(becomes.name, becomes.price_micros),
                     period.first_on,
                     period.end_on,
-                    new.started_at.astimezone(ZoneInfo(due.subscription.tenant.timezone)).date(),
+                    new.started_on or new.started_at.astimezone(ZoneInfo(due.subscription.tenant.timezone)).date(),
                     tax_code=tax_code,
                     unit_micros=unit,
                 )

@@ -22,6 +22,7 @@ from app.domain.billing.due import PERIOD
 from app.domain.billing.models import BillRun, Invoice
 from app.domain.billing.terms import Terms
 from app.domain.jobs import service as jobs
+from app.domain.subscriptions import moves
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
 
@@ -142,6 +143,7 @@ def _draft_chunk(session: Session, run: BillRun, after: Any, terms: Terms, now: 
     found = _chunk(session, Subscription, select(Subscription).where(_may_be_due(run.as_of)), after)
 
     def draft(some: Sequence[Subscription]) -> int:
+        moves.take_effect(session, now=run.as_of, tenant_ids={each.tenant_id for each in some})
         dues = due.find(session, some, terms, now=run.as_of)
         return len(drafting.draft(session, dues, terms, now=now, bill_run_id=run.id))
 

@@ -17,7 +17,7 @@ from app.domain.billing.due import PERIOD, START, Due
 from app.domain.billing.models import Invoice, InvoiceLine
 from app.domain.billing.terms import Terms
 from app.domain.metering.statement import minor_unit_micros
-from app.domain.subscriptions import service as subscriptions
+from app.domain.subscriptions import moves, service as subscriptions
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
 
@@ -38,6 +38,7 @@ def draft(
         raise Conflict("not_the_first", "Only the first period has an opening invoice.")
     if reason == PERIOD and now < period.end:
         raise Conflict("period_runs", "The period is not over yet.")
+    moves.take_effect(session, now=now, tenant_ids=[subscription.tenant_id])
     return draft_one(session, Due(subscription, period, reason), terms, now=now)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.domain.catalog.service import LimitSpec, PackageSpec
 
-TERMS = ("name", "price_micros", "cost_micros", "setup_fee_micros", "interval", "currency", "public")
+TERMS = ("name", "price_micros", "cost_micros", "setup_fee_micros", "interval", "currency", "public", "tenants_may")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class PackageRevision(Base):
     __table_args__ = (
         UniqueConstraint("package_id", "number", name="revision_numbers_count_up"),
         CheckConstraint("interval IN ('month', 'year')", name="known_interval"),
+        CheckConstraint("tenants_may IN ('change', 'ask', 'see')", name="known_tenants_may"),
         CheckConstraint("price_micros >= 0 AND cost_micros >= 0 AND setup_fee_micros >= 0", name="no_negative_price"),
         Index("revision_in_force", "package_id", "published_at"),
     )
@@ -59,6 +60,8 @@ class PackageRevision(Base):
     number: Mapped[int]
     name: Mapped[Line]
     public: Mapped[bool]
+    # What tenants may do about a public package by themselves: change to it, ask for it, or only see it.
+    tenants_may: Mapped[str] = mapped_column(String(8), default="change")
     price_micros: Mapped[Micros]
     cost_micros: Mapped[Micros]
     setup_fee_micros: Mapped[Micros]

@@ -17,6 +17,7 @@ from app.domain.tenants.service import CURRENCIES
 
 MOST_ROLLOVER_PERIODS = 24
 CODE = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+TENANTS_MAY = ("change", "ask", "see")
 # A package's life: what each status may become.
 TRANSITIONS = {"draft": {"published", "archived"}, "published": {"archived"}, "archived": {"published"}}
 
@@ -38,7 +39,10 @@ class LimitSpec:
 
 @dataclass(frozen=True, slots=True)
 class PackageSpec:
-    """The content of a revision as the provider states it."""
+    """The content of a revision as the provider states it.
+
+    Of a public package tenants may `change` to it by themselves, `ask` for it, or only `see` it.
+    """
 
     name: str
     currency: str = "EUR"
@@ -47,6 +51,7 @@ class PackageSpec:
     cost_micros: int = 0
     setup_fee_micros: int = 0
     public: bool = True
+    tenants_may: str = "change"
     limits: tuple[LimitSpec, ...] = field(default=())
 
 
@@ -88,6 +93,7 @@ def spec_of(revision: PackageRevision) -> PackageSpec:
         cost_micros=revision.cost_micros,
         setup_fee_micros=revision.setup_fee_micros,
         public=revision.public,
+        tenants_may=revision.tenants_may,
         limits=tuple(
             LimitSpec(
                 limit.resource_code,
@@ -189,6 +195,8 @@ def checked(session: Session, spec: PackageSpec) -> PackageSpec:
         raise Invalid("unknown_interval", "The interval is month or year.", field="interval")
     if spec.currency not in CURRENCIES:
         raise Invalid("unknown_currency", f"“{spec.currency}” is not a currency.", field="currency")
+    if spec.tenants_may not in TENANTS_MAY:
+        raise Invalid("unknown_tenants_may", "Tenants may change, ask or see.", field="tenants_may")
     known = {resource.code: resource for resource in list_resources(session)}
     limits = []
     for index, limit in enumerate(spec.limits):
@@ -203,16 +211,7 @@ def checked(session: Session, spec: PackageSpec) -> PackageSpec:
         )
     if len({limit.resource for limit in limits}) != len(limits):
         raise Invalid("duplicate_limit", "A resource can have one limit only.", field="limits")
-    return PackageSpec(
-        spec.name.strip(),
-        spec.currency,
-        spec.interval,
-        spec.price_micros,
-        spec.cost_micros,
-        spec.setup_fee_micros,
-        spec.public,
-        tuple(sorted(limits, key=lambda limit: limit.resource)),
-    )
+    return replace(spec, name=spec.name.strip(), limits=tuple(sorted(limits, key=lambda limit: limit.resource)))
 
 
 def _check_limit(limit: LimitSpec, known: dict[str, Resource], where: str) -> None:
@@ -254,6 +253,7 @@ def _write_revision(
         number=number,
         name=spec.name,
         public=spec.public,
+        tenants_may=spec.tenants_may,
         price_micros=spec.price_micros,
         cost_micros=spec.cost_micros,
         setup_fee_micros=spec.setup_fee_micros,

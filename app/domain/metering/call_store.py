@@ -49,7 +49,8 @@ class Standing(NamedTuple):
 _TENANT = """
        t.id AS tenant_id, t.status, t.timezone, s.anchor_on, r.interval, c.code AS resource_code, c.first_step,
        c.next_step, l.included, l.at_limit, n.included AS calls_included, n.at_limit AS calls_at_limit,
-       EXISTS (SELECT 1 FROM package_limit o WHERE o.resource_code = c.code AND o.rollover_periods > 0) AS rolls_over"""
+       EXISTS (SELECT 1 FROM package_limit o WHERE o.resource_code = c.code AND o.rollover_periods > 0) AS rolls_over,
+       s.pending_at <= :now AS change_due"""
 _LIMITS = f"""
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id
@@ -85,10 +86,11 @@ JOIN tenant t ON t.id = h.tenant_id
 JOIN resource c ON c.code = h.resource_code
 {_LIMITS}
 WHERE h.tenant_id = :tenant_id AND h.id = :id AND h.source_id = :source_id"""
+_NOW = bindparam("now", type_=UtcDateTime())
 _HOLDS = {
-    "sqlite": text(_OF_HOLD).columns(**_DATES),
+    "sqlite": text(_OF_HOLD).bindparams(_NOW).columns(**_DATES),
     # Ends and renewals of one hold wait for one another here, before any meter is touched.
-    "postgresql": text(f"{_OF_HOLD} FOR UPDATE OF h").columns(**_DATES),
+    "postgresql": text(f"{_OF_HOLD} FOR UPDATE OF h").bindparams(_NOW).columns(**_DATES),
 }
 _METER_KEY = "tenant_id = :tenant_id AND resource_code = :resource_code AND period_on = :period_on"
 _STANDING = text(f"SELECT used, on_hold, carried_in FROM meter WHERE {_METER_KEY}").bindparams(
@@ -130,7 +132,10 @@ ON CONFLICT DO NOTHING""").bindparams(bindparam("refused_at", type_=UtcDateTime(
 def find_caller(
     connection: Connection, source_id: int, name: str, call_id: str, resource_code: str, now: datetime
 ) -> Row[Any] | None:
-    """The tenant of this name, its package's limits for the call, and the call's open hold if there is one."""
+    """The tenant of this name, its package's limits for the call, and the call's open hold if there is one.
+
+    `change_due`: the subscription should have been moved to another package by now.
+    """
     return connection.execute(
         _CALLER,
         {
@@ -143,10 +148,10 @@ def find_caller(
     ).first()
 
 
-def find_hold(connection: Connection, source_id: int, tenant_id: int, hold_id: int) -> Row[Any] | None:
+def find_hold(connection: Connection, source_id: int, tenant_id: int, hold_id: int, now: datetime) -> Row[Any] | None:
     """A source's hold, locked, with its tenant's limits."""
-    statement = _HOLDS[connection.dialect.name]
-    return connection.execute(statement, {"tenant_id": tenant_id, "id": hold_id, "source_id": source_id}).first()
+    key = {"tenant_id": tenant_id, "id": hold_id, "source_id": source_id}
+    return connection.execute(_HOLDS[connection.dialect.name], {**key, "now": now}).first()
 
 
 def standing(connection: Connection, meter: LimitedMeter) -> Standing:

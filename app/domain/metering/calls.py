@@ -20,6 +20,7 @@ from app.domain.metering import call_store, holds, store
 from app.domain.metering.call_store import LimitedMeter, Standing
 from app.domain.metering.holds import CONCURRENT, Change, HoldName
 from app.domain.metering.models import NO_PERIOD
+from app.domain.subscriptions import moves
 
 RESOURCES = {"voice": "voice_minutes", "fax": "fax_pages"}
 MESSAGES = {
@@ -83,7 +84,7 @@ class Decision:
 def authorize(session: Session, source_id: int, call: Call, terms: Terms, *, now: datetime) -> Decision:
     """Grant the call a hold, or refuse it with its reason, which is kept. The same call again has the same hold."""
     connection = session.connection()
-    row = _find_caller(connection, source_id, call, now)
+    row = _find_caller(session, source_id, call, now)
     if row is None:
         return Decision(False, reason="unknown_tenant")
     if row.hold_id is not None:
@@ -99,7 +100,7 @@ def authorize(session: Session, source_id: int, call: Call, terms: Terms, *, now
 def may_call(session: Session, source_id: int, call: Call, *, now: datetime) -> Decision:
     """Whether `authorize` would grant it now; holds nothing. A refusal is kept, once a minute."""
     connection = session.connection()
-    row = _find_caller(connection, source_id, call, now)
+    row = _find_caller(session, source_id, call, now)
     if row is None:
         return Decision(False, reason="unknown_tenant")
     decision = _look(connection, row, now)
@@ -117,7 +118,7 @@ def renew(
     Without `seconds_used` the call is taken to talk since it was authorised. Raises NotFound (`unknown_hold`).
     """
     connection = session.connection()
-    row = _find_hold(connection, source_id, hold)
+    row = _find_hold(session, source_id, hold, now)
     name = HoldName(row.tenant_id, row.id)
     if row.over_at or row.ended_at:
         return Decision(False, hold=name, reason="hold_ended")
@@ -137,7 +138,7 @@ def end(session: Session, source_id: int, hold: str, seconds: int, *, grace: int
     Ending again changes nothing. Raises NotFound (`unknown_hold`).
     """
     connection = session.connection()
-    row = _find_hold(connection, source_id, hold)
+    row = _find_hold(session, source_id, hold, now)
     name = HoldName(row.tenant_id, row.id)
     if row.over_at or row.ended_at:
         return name
@@ -263,14 +264,21 @@ def _reserve(
     return 0, call_store.standing(connection, meter)
 
 
-def _find_caller(connection: Connection, source_id: int, call: Call, now: datetime) -> Row[Any] | None:
-    resource_code = RESOURCES[call.kind]
-    return call_store.find_caller(connection, source_id, call.tenant, call.call_id, resource_code, now)
+def _find_caller(session: Session, source_id: int, call: Call, now: datetime) -> Row[Any] | None:
+    arguments = (source_id, call.tenant, call.call_id, RESOURCES[call.kind], now)
+    row = call_store.find_caller(session.connection(), *arguments)
+    if row is not None and row.change_due:
+        moves.take_effect(session, now=now, tenant_ids=[row.tenant_id])
+        row = call_store.find_caller(session.connection(), *arguments)
+    return row
 
 
-def _find_hold(connection: Connection, source_id: int, hold: str) -> Row[Any]:
+def _find_hold(session: Session, source_id: int, hold: str, now: datetime) -> Row[Any]:
     name = HoldName.parse(hold)
-    row = name and call_store.find_hold(connection, source_id, name.tenant_id, name.id)
+    row = name and call_store.find_hold(session.connection(), source_id, *name, now)
+    if name and row is not None and row.change_due:
+        moves.take_effect(session, now=now, tenant_ids=[row.tenant_id])
+        row = call_store.find_hold(session.connection(), source_id, *name, now)
     if row is None:
         raise NotFound("unknown_hold", "No hold of this source has this name.")
     return row

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.core.ids import new_id, new_ids
@@ -24,6 +24,7 @@ from app.domain.metering import holds, opening, store, thresholds
 from app.domain.metering.holds import CallReport, Change, MeterKey
 from app.domain.metering.split import split
 from app.domain.metering.thresholds import Move
+from app.domain.subscriptions import moves
 
 FUTURE_TOLERANCE = timedelta(days=1)  # a source's clock may be wrong by this much
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -72,7 +73,7 @@ def ingest(session: Session, source_id: int, reports: Sequence[Report], *, now: 
 
     Raises LostRace when a concurrent transaction stored one of them first; nothing is kept then.
     """
-    return _Batch(session.connection(), source_id, now).run(reports)
+    return _Batch(session, source_id, now).run(reports)
 
 
 def content_hash(tenant_id: int, event: UsageEvent, occurred_at: str) -> str:
@@ -92,9 +93,9 @@ def content_hash(tenant_id: int, event: UsageEvent, occurred_at: str) -> str:
 
 
 class _Batch:
-    def __init__(self, connection: Connection, source_id: int, now: datetime) -> None:
-        self.connection, self.source_id, self.now = connection, source_id, now
-        self.received_at = store.stamp(connection, now)
+    def __init__(self, session: Session, source_id: int, now: datetime) -> None:
+        self.session, self.connection, self.source_id, self.now = session, session.connection(), source_id, now
+        self.received_at = store.stamp(self.connection, now)
         self.days: dict[tuple[int, date], tuple[str, str, bool]] = {}
 
     def run(self, reports: Sequence[Report]) -> list[Result]:
@@ -132,7 +133,7 @@ class _Batch:
                 row.revision_id,
                 thresholds.as_read(row.thresholds),
             )
-            for row in store.subscribers(self.connection, {event.tenant.lower() for event in events})
+            for row in self._subscribers({event.tenant.lower() for event in events})
         }
         revisions = {found.revision_id for found in self.subscribers.values() if found.revision_id is not None}
         self.resources: dict[str, Any] = {}
@@ -148,6 +149,14 @@ class _Batch:
             row.external_id: (row.tenant_id, row.content_hash)
             for row in store.known_records(self.connection, self.source_id, [event.external_id for event in events])
         }
+
+    def _subscribers(self, names: set[str]) -> Sequence[Row[Any]]:
+        """The tenants of these names, each on the package that it should be on by now."""
+        rows = store.subscribers(self.connection, names, self.now)
+        if late := {row.tenant_id for row in rows if row.change_due}:
+            moves.take_effect(self.session, now=self.now, tenant_ids=late)
+            rows = store.subscribers(self.connection, names, self.now)
+        return rows
 
     def _row(self, event: UsageEvent) -> tuple[dict[str, Any] | None, Result]:
         """The record of an event, or None and what it is instead. Raises Unreadable for what cannot be counted."""

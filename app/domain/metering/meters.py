@@ -113,9 +113,9 @@ def current(session: Session, tenant: Tenant, *, now: datetime) -> TenantMeters:
     subscription = subscriptions.live(session, tenant.id)
     if subscription is None:
         return TenantMeters(tenant, None, None, [])
-    period = subscriptions.period_of(subscription, now)
-    meters = in_period(session, subscription, subscription.package.revision, period)
-    return TenantMeters(tenant, subscription.package, period, meters)
+    period, package = subscriptions.period_of(subscription, now), subscriptions.package_at(subscription, now)
+    meters = in_period(session, subscription, package.revision, period)
+    return TenantMeters(tenant, package, period, meters)
 
 
 def in_period(

@@ -17,7 +17,8 @@ Rows = Sequence[dict[str, Any]]
 _encode = msgspec.json.Encoder().encode
 
 _SUBSCRIBERS = """
-SELECT n.name, t.id AS tenant_id, t.timezone, t.thresholds, s.anchor_on, s.open_from, r.interval, r.id AS revision_id
+SELECT n.name, t.id AS tenant_id, t.timezone, t.thresholds, s.anchor_on, s.open_from, r.interval, r.id AS revision_id,
+       s.pending_at <= {one} AS change_due
 FROM tenant_name n
 JOIN tenant t ON t.id = n.tenant_id
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
@@ -172,9 +173,12 @@ def stamp_of(connection: Connection, iso: str) -> str:
     return text if len(text) == 26 else f"{text}.000000"
 
 
-def subscribers(connection: Connection, names: Iterable[str]) -> Sequence[Row[Any]]:
-    """Tenant, live subscription and current revision behind each lower-case tenant name."""
-    return _read(connection, _SUBSCRIBERS, (), list(names))
+def subscribers(connection: Connection, names: Iterable[str], now: datetime) -> Sequence[Row[Any]]:
+    """Tenant, live subscription and current revision behind each lower-case tenant name.
+
+    `change_due`: the subscription should have been moved to another package by now.
+    """
+    return _read(connection, _SUBSCRIBERS, (stamp(connection, now),), list(names))
 
 
 def rules(connection: Connection, revision_ids: Iterable[int]) -> Sequence[Row[Any]]:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db import Base, Id, Ref, TenantId, Utc, UtcDateTime
+from app.db import Base, Id, Line, Ref, TenantId, Utc, UtcDateTime
 from app.domain.catalog.models import Package
 from app.domain.tenants.models import Tenant
 
@@ -16,6 +16,13 @@ class Subscription(Base):
     __tablename__ = "subscription"
     __table_args__ = (
         CheckConstraint("ended_at IS NULL OR ended_at >= started_at", name="ends_after_it_starts"),
+        CheckConstraint("(pending_package_id IS NULL) = (pending_at IS NULL)", name="pending_as_a_whole"),
+        Index(
+            "changes_pending",
+            "pending_at",
+            sqlite_where=text("pending_at IS NOT NULL"),
+            postgresql_where=text("pending_at IS NOT NULL"),
+        ),
         Index(
             "one_live_subscription",
             "tenant_id",
@@ -31,9 +38,14 @@ class Subscription(Base):
     started_at: Mapped[Utc]
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     open_from: Mapped[date]  # first day of the oldest period that still takes usage; reports of older days are late
+    # To which package it moves at its period's end, and who said so; carried out by `moves.take_effect`.
+    pending_package_id: Mapped[Ref | None] = mapped_column(ForeignKey("package.id"))
+    pending_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    pending_by: Mapped[Line] = mapped_column(default="")
 
     tenant: Mapped[Tenant] = relationship(lazy="joined")
-    package: Mapped[Package] = relationship(lazy="joined")
+    package: Mapped[Package] = relationship(lazy="joined", foreign_keys=package_id)
+    pending_package: Mapped[Package | None] = relationship(foreign_keys=pending_package_id)
 
 
 class SubscriptionSegment(Base):
@@ -49,6 +61,7 @@ class SubscriptionSegment(Base):
     subscription_id: Mapped[int] = mapped_column(BigInteger)
     package_id: Mapped[Ref] = mapped_column(ForeignKey("package.id"))
     started_at: Mapped[Utc]
+    started_on: Mapped[date | None]  # the tenant's own day then, which proration counts; of old rows: that of its zone
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     package: Mapped[Package] = relationship(lazy="joined")

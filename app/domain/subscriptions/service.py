@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
-from app.core.periods import EARLIEST_YEAR, Interval, Period, period_at, period_on
-from app.db import rowcount
+from app.core.periods import EARLIEST_YEAR, Interval, Period, local_midnight, period_at, period_on
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package
+from app.domain.subscriptions import moves
 from app.domain.subscriptions.models import Subscription, SubscriptionSegment
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
@@ -36,20 +36,49 @@ def subscribe(
     now: datetime,
     started_at: datetime | None = None,
 ) -> Subscription:
-    """Put a tenant on a package, or move it there at once; usage of the running period stays.
+    """Put a tenant on a package, or move it there at once; usage of the running period stays, a pending change goes.
 
     `started_at` (default now) is allowed while the tenant has no subscription. Raises Conflict:
     `package_not_published`, `currency_differs`, `already_subscribed`, `interval_differs`.
     """
-    _check_fit(tenant, package)
+    check_fit(tenant, package)
+    moves.take_effect(session, now=now, tenant_ids=[tenant.id])
     subscription = live(session, tenant.id)
     if subscription is None:
         return _start(session, tenant, package, actor, now, started_at or now)
     if started_at is not None and started_at != subscription.started_at:
         raise Conflict("already_subscribed", "A start date can only be given while there is no subscription.")
     if subscription.package_id != package.id:
-        _move(session, tenant, subscription, package, actor, now)
+        moves.move(session, subscription, package, actor=actor, now=now)
+    elif subscription.pending_at is not None:
+        moves.cancel(session, subscription, actor=actor, now=now)
     return subscription
+
+
+def subscribe_at_period_end(
+    session: Session, tenant: Tenant, package: Package, *, actor: str, now: datetime
+) -> Subscription:
+    """Move the tenant to the package when its running period ends; the package that it has drops what was pending.
+
+    Raises NotFound (`no_subscription`), and Conflict as `subscribe`.
+    """
+    check_fit(tenant, package)
+    moves.take_effect(session, now=now, tenant_ids=[tenant.id])
+    subscription = require_live(session, tenant)
+    if subscription.package_id != package.id:
+        ends = period_of(subscription, now).end
+        moves.schedule(session, subscription, package, ends, actor=actor, now=now)
+    elif subscription.pending_at is not None:
+        moves.cancel(session, subscription, actor=actor, now=now)
+    return subscription
+
+
+def package_at(subscription: Subscription, now: datetime) -> Package:
+    """The package in force, also where a change was due by `now` and nobody has carried it out yet."""
+    pending = subscription.pending_package
+    if pending is not None and subscription.pending_at is not None and subscription.pending_at <= now:
+        return pending
+    return subscription.package
 
 
 def period_on_day(subscription: Subscription, day: date) -> Period:
@@ -127,10 +156,18 @@ def change_profile(session: Session, tenant: Tenant, profile: TenantProfile, *, 
             "The currency cannot change while the tenant has a package priced in it.",
             field="currency",
         )
-    return tenants.update(session, tenant, profile, actor=actor, now=now)
+    zone, subscription = tenant.timezone, live(session, tenant.id)
+    tenant = tenants.update(session, tenant, profile, actor=actor, now=now)
+    if subscription is not None and subscription.pending_at is not None and tenant.timezone != zone:
+        # The day stays, as that of a period does; the instant is the day's beginning in the new zone.
+        day = subscription.pending_at.astimezone(ZoneInfo(zone)).date()
+        subscription.pending_at = local_midnight(day, ZoneInfo(tenant.timezone))
+        session.flush()
+    return tenant
 
 
-def _check_fit(tenant: Tenant, package: Package) -> None:
+def check_fit(tenant: Tenant, package: Package) -> None:
+    """Raise Conflict where the package is not sold, or not in the tenant's currency."""
     if package.status != "published":
         raise Conflict(
             "package_not_published", f"{package.name} is {package.status}; only a published package is sold."
@@ -161,7 +198,7 @@ def _start(
     subscription.tenant, subscription.package = tenant, package
     session.add(subscription)
     session.flush()
-    _open_segment(session, subscription, package, started_at)
+    moves.open_segment(session, subscription, package, started_at)
     audit.record(
         session,
         actor,
@@ -172,59 +209,3 @@ def _start(
         package=package.code,
     )
     return subscription
-
-
-def _move(
-    session: Session, tenant: Tenant, subscription: Subscription, package: Package, actor: str, now: datetime
-) -> None:
-    before = subscription.package
-    if before.revision.interval != package.revision.interval:
-        raise Conflict("interval_differs", "A change between monthly and yearly packages is not possible yet.")
-    # Conditional on where the tenant was when we looked: of two moves at once the second is refused.
-    moved = session.execute(
-        update(Subscription)
-        .where(
-            Subscription.tenant_id == tenant.id,
-            Subscription.id == subscription.id,
-            Subscription.package_id == before.id,
-            Subscription.ended_at.is_(None),
-        )
-        .values(package_id=package.id)
-        .execution_options(synchronize_session=False)
-    )
-    if rowcount(moved) != 1:
-        raise Conflict("changed_meanwhile", "The subscription was changed by someone else.")
-    session.execute(
-        update(SubscriptionSegment)
-        .where(
-            SubscriptionSegment.tenant_id == tenant.id,
-            SubscriptionSegment.subscription_id == subscription.id,
-            SubscriptionSegment.ended_at.is_(None),
-        )
-        .values(ended_at=now)
-    )
-    _open_segment(session, subscription, package, now)
-    session.refresh(subscription)
-    audit.record(
-        session,
-        actor,
-        "subscription.move",
-        f"tenant:{tenant.slug}",
-        now=now,
-        tenant_id=tenant.id,
-        before=before.code,
-        package=package.code,
-    )
-
-
-def _open_segment(session: Session, subscription: Subscription, package: Package, started_at: datetime) -> None:
-    session.add(
-        SubscriptionSegment(
-            tenant_id=subscription.tenant_id,
-            id=new_id(),
-            subscription_id=subscription.id,
-            package_id=package.id,
-            started_at=started_at,
-        )
-    )
-    session.flush()

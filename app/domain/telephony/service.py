@@ -15,6 +15,7 @@ from app.db import LostRace, insert_new, rowcount, run_in_transaction
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package, PackageLimit, Resource
 from app.domain.metering.models import NO_PERIOD, Meter, Refusal
+from app.domain.subscriptions import moves
 from app.domain.subscriptions.models import Subscription
 from app.domain.telephony.models import Allocation, Did
 from app.domain.telephony.names import DIDS, checked_line, checked_name
@@ -56,6 +57,7 @@ def add(
     """
     resource = allocated_resource(session, resource_code)
     ready = _checked(session, tenant, resource.code, wanted)
+    moves.take_effect(session, now=now, tenant_ids=[tenant.id])
     _take(session, tenant.id, resource, len(ready))
     rows = [
         {

@@ -1,0 +1,144 @@
+"""Move a subscription to another package: at once, or at the end of its period."""
+
+from collections.abc import Collection
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.core.errors import Conflict, NotFound
+from app.core.ids import new_id
+from app.db import rowcount
+from app.domain.audit import service as audit
+from app.domain.catalog.models import Package
+from app.domain.subscriptions.models import Subscription, SubscriptionSegment
+
+MOST_AT_ONCE = 500  # pending changes that one transaction carries out
+
+
+def move(session: Session, subscription: Subscription, package: Package, *, actor: str, now: datetime) -> None:
+    """Move it at `now`; what was pending is dropped. Raises Conflict: `interval_differs`, `changed_meanwhile`."""
+    check_interval(subscription, package)
+    if not _move(session, subscription, package, actor=actor, at=now, now=now):
+        raise Conflict("changed_meanwhile", "The subscription was changed by someone else.")
+
+
+def schedule(
+    session: Session, subscription: Subscription, package: Package, at: datetime, *, actor: str, now: datetime
+) -> None:
+    """Have it moved at `at`, the end of its period, in place of what was pending. Raises Conflict as `move`."""
+    check_interval(subscription, package)
+    _set_pending(session, subscription, package.id, at, actor)
+    _note(session, subscription, "subscription.schedule", actor, now, package=package.code, at=at.isoformat())
+
+
+def cancel(session: Session, subscription: Subscription, *, actor: str, now: datetime) -> None:
+    """Drop the change that is pending. Raises NotFound (`nothing_pending`) where there is none any more."""
+    pending = subscription.pending_package
+    if pending is None or (subscription.pending_at or now) <= now:
+        raise NotFound("nothing_pending", "No change of package is pending.")
+    _set_pending(session, subscription, None, None, "")
+    _note(session, subscription, "subscription.cancel", actor, now, package=pending.code)
+
+
+def take_effect(session: Session, *, now: datetime, tenant_ids: Collection[int] = ()) -> int:
+    """Carry out the pending changes whose time has come, as of that time; of these tenants where any are named.
+
+    The worker does it every few seconds, and whatever decides by a subscription does it first for its tenant.
+    """
+    statement = select(Subscription).where(Subscription.pending_at <= now, Subscription.ended_at.is_(None))
+    if tenant_ids:
+        statement = statement.where(Subscription.tenant_id.in_(tenant_ids))
+    statement = statement.order_by(Subscription.tenant_id).limit(MOST_AT_ONCE)
+    done = 0
+    for subscription in session.scalars(statement.execution_options(populate_existing=True)).all():
+        package, at = subscription.pending_package, subscription.pending_at
+        if package is not None and at is not None:
+            done += _move(session, subscription, package, actor=subscription.pending_by, at=at, now=now)
+    return done
+
+
+def check_interval(subscription: Subscription, package: Package) -> None:
+    """Raise Conflict (`interval_differs`) where the package is billed in other periods."""
+    if subscription.package.revision.interval != package.revision.interval:
+        raise Conflict("interval_differs", "A change between monthly and yearly packages is not possible yet.")
+
+
+def open_segment(session: Session, subscription: Subscription, package: Package, started_at: datetime) -> None:
+    """Note that the subscription is on `package` from `started_at`."""
+    session.add(
+        SubscriptionSegment(
+            tenant_id=subscription.tenant_id,
+            id=new_id(),
+            subscription_id=subscription.id,
+            package_id=package.id,
+            started_at=started_at,
+            started_on=started_at.astimezone(ZoneInfo(subscription.tenant.timezone)).date(),
+        )
+    )
+    session.flush()
+
+
+def _move(
+    session: Session, subscription: Subscription, package: Package, *, actor: str, at: datetime, now: datetime
+) -> bool:
+    """Move it as of `at`; False where it is no longer as it was read."""
+    before, pending_at = subscription.package, subscription.pending_at
+    # Conditional on what we saw: of two moves at once the second does nothing.
+    moved = session.execute(
+        update(Subscription)
+        .where(
+            Subscription.tenant_id == subscription.tenant_id,
+            Subscription.id == subscription.id,
+            Subscription.package_id == before.id,
+            Subscription.pending_at == pending_at if pending_at else Subscription.pending_at.is_(None),
+            Subscription.ended_at.is_(None),
+        )
+        .values(package_id=package.id, pending_package_id=None, pending_at=None, pending_by="")
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(moved) == 1 and before.id != package.id:
+        _next_segment(session, subscription, package, at)
+        details = {"before": before.code, "package": package.code}
+        _note(session, subscription, "subscription.move", actor, now, **details)
+    session.refresh(subscription)
+    return rowcount(moved) == 1
+
+
+def _next_segment(session: Session, subscription: Subscription, package: Package, at: datetime) -> None:
+    session.execute(
+        update(SubscriptionSegment)
+        .where(
+            SubscriptionSegment.tenant_id == subscription.tenant_id,
+            SubscriptionSegment.subscription_id == subscription.id,
+            SubscriptionSegment.ended_at.is_(None),
+        )
+        .values(ended_at=at)
+    )
+    open_segment(session, subscription, package, at)
+
+
+def _set_pending(
+    session: Session, subscription: Subscription, package_id: int | None, at: datetime | None, actor: str
+) -> None:
+    """Conditional on the package that it was read with, so that no move is overtaken."""
+    changed = session.execute(
+        update(Subscription)
+        .where(
+            Subscription.tenant_id == subscription.tenant_id,
+            Subscription.id == subscription.id,
+            Subscription.package_id == subscription.package_id,
+            Subscription.ended_at.is_(None),
+        )
+        .values(pending_package_id=package_id, pending_at=at, pending_by=actor)
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(changed) != 1:
+        raise Conflict("changed_meanwhile", "The subscription was changed by someone else.")
+    session.refresh(subscription)
+
+
+def _note(session: Session, subscription: Subscription, act: str, actor: str, now: datetime, **details: str) -> None:
+    tenant = subscription.tenant
+    audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **details)
