@@ -1,152 +1,128 @@
 """`make bench`: what the portal costs, as ratios within one run, on SQLite and PostgreSQL.
 
-Prints requests per second against a bare Flask page on the same server, and events per second of 1,000-event
-bodies over HTTP against the same rows and meter updates by plain SQL. Figures, never a pass or a fail.
+Requests against a bare Flask page and the plain SQL of the same act, batches against plain SQL, writers that meet on one
+tenant, and the same requests with FEW and with ROWS records in the table. Figures, never a pass or a fail.
 """
 
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
-import requests
+from tests.bench import batches, load
+from tests.bench.load import Load, measure
+from tests.bench.plain_calls import Calls
+from tests.bench.servers import Server, bare, portal
+from tests.bench.setting import OTHERS, Setting, settings_for
 
-from tests.bench import plain
-from tests.bench.setting import Setting, free_port, settings_for
-
-SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
-BATCHES = int(os.environ.get("BENCH_BATCHES", "20"))
-BATCH = 1_000
+FEW = 10_000
+ROWS = int(os.environ.get("ROWS", "1000000"))
+Row = tuple[str, ...]
 
 
-@contextmanager
-def serving(environment: dict[str, str], target: list[str]) -> Iterator[tuple[str, psutil.Process]]:
-    """A server process of its own; yields its address and its process."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, *target], env={**os.environ, **environment, "PORT": str(port), "HOST": "127.0.0.1"}
+def main() -> None:
+    """Measure and print."""
+    if not shutil.which("wrk"):
+        raise SystemExit("bench: needs wrk (Debian package wrk)")
+    print(f"Measured on {machine()}; load before: {os.getloadavg()[0]:.1f}\n", flush=True)
+    with bare() as server:
+        page, post = measure(server), measure(server, script=load.BARE_POST)
+    with tempfile.TemporaryDirectory(prefix="rpb-") as folder:
+        tables = [measured(setting, page, post) for setting in settings_for(folder)]
+    heads = (
+        ("database", "what", "Ringplan", "compared with", "ratio", "CPU of it", "of bare page + plain SQL", "ratio"),
+        ("database", "what", "rate", "median wait", "worst wait"),
+        ("database", "what", f"CPU with {FEW:,} records", f"with {ROWS:,}", "ratio"),
     )
-    try:
-        base = f"http://127.0.0.1:{port}"
-        for _ in range(100):
-            try:
-                requests.get(base + "/healthz", timeout=1)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        yield base, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(20)
+    for head, parts in zip(heads, zip(*tables, strict=True), strict=True):
+        print_table(head, [row for part in parts for row in part])
 
 
-def cpu_seconds(process: psutil.Process) -> float:
-    """CPU of a server and its workers so far."""
-    family = [process, *process.children(recursive=True)]
-    return sum(sum(member.cpu_times()[:2]) for member in family)
-
-
-def wrk(url: str, headers: dict[str, str] | None = None, script: str = "") -> float:
-    """Requests per second with 16 connections."""
-    command = ["wrk", "-t2", "-c16", f"-d{SECONDS:.0f}s", url]
-    for name, value in (headers or {}).items():
-        command += ["-H", f"{name}: {value}"]
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        if script:
-            file.write(script)
-            file.flush()
-            command += ["-s", file.name]
-        report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in report:
-        raise SystemExit(f"{url}: {report}")
-    return float(report.split("Requests/sec:")[1].split()[0])
-
-
-def measured(process: psutil.Process, load: Callable[[], float]) -> tuple[float, float]:
-    """Requests per second and CPU microseconds a request of the server."""
-    before, started = cpu_seconds(process), time.perf_counter()
-    rate = load()
-    spent = cpu_seconds(process) - before
-    return rate, spent / (rate * (time.perf_counter() - started)) * 1e6
-
-
-def events(prefix: str, count: int) -> list[dict[str, Any]]:
-    """Events of one tenant as a PBX would send them."""
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    return [
-        {
-            "id": f"{prefix}-{number}",
-            "tenant": "acme",
-            "resource": "voice_minutes",
-            "quantity": 7,
-            "occurred_at": moment,
-            "attributes": {"from": "101", "to": "442079460958", "direction": "outbound"},
-        }
-        for number in range(count)
+def measured(setting: Setting, page: Load, post: Load) -> tuple[list[Row], list[Row], list[Row]]:
+    """The rows of the three tables for one database."""
+    with setting:
+        fill(setting, FEW)
+        with portal(setting) as server:
+            cookie = {"Cookie": setting.sign_in(server.base)}
+            few = requests_of(server, setting, cookie)
+            few["a call's three requests"] = measure(server, script=load.whole_calls(setting.key))
+            crowds = list(crowded(server, setting))
+            events_rate = batches.over_http(server.base, setting.key)
+        plain_rate, plain = batches.by_plain_sql(setting), plain_acts(setting)
+        compared = [
+            compare(name, found, post if name in plain else page, plain.get(name)) for name, found in few.items()
+        ]
+        events = (f"{events_rate:,.0f} events/s", f"{plain_rate:,.0f} by plain SQL", f"{events_rate / plain_rate:.2f}")
+        compared.append(("batch of 1,000", *events, "", "", ""))
+        fill(setting, ROWS - FEW)
+        with portal(setting) as server:
+            many = requests_of(server, setting, {"Cookie": setting.sign_in(server.base)})
+    flat = [
+        (name, micros(few[name].cpu), micros(found.cpu), f"{found.cpu / few[name].cpu:.2f}")
+        for name, found in many.items()
     ]
+    return [[(setting.name, *row) for row in rows] for rows in (compared, crowds, flat)]  # type: ignore[return-value]
 
 
-def batch_over_http(base: str, key: str) -> float:
-    """Events per second of 1,000-event bodies, one connection."""
-    client = requests.Session()
-    client.headers["Authorization"] = f"Bearer {key}"
-    bodies = [json.dumps({"events": events(f"http-{number}", BATCH)}).encode() for number in range(BATCHES + 1)]
-    started = 0.0
-    for number, body in enumerate(bodies):
-        if number == 1:  # the first one warms up
-            started = time.perf_counter()
-        answer = client.post(
-            f"{base}/api/v1/usage", data=body, headers={"Content-Type": "application/json"}, timeout=60
-        )
-        answer.raise_for_status()
-        if answer.json()["accepted"] != BATCH:
-            raise SystemExit(f"not accepted: {answer.text[:300]}")
-    return BATCHES * BATCH / (time.perf_counter() - started)
+def requests_of(server: Server, setting: Setting, cookie: dict[str, str]) -> dict[str, Load]:
+    """What is asked most."""
+    return {
+        "meter fragment": measure(server, "/portal/meters", headers=cookie),
+        "tenant's home": measure(server, "/portal", headers=cookie),
+        "single event": measure(server, script=load.single_events(setting.key)),
+        "authorize": measure(server, script=load.authorisations(setting.key)),
+    }
 
 
-def batch_by_plain_sql(setting: Setting) -> float:
-    """Events per second of the same rows through the driver."""
-    writer = plain.Sqlite(setting.sqlite_path) if setting.sqlite_path else plain.Postgresql(setting.url)
-    batches = [setting.plain_rows(f"plain-{number}", BATCH) for number in range(BATCHES + 1)]
-    started = 0.0
-    for number, rows in enumerate(batches):
-        if number == 1:
-            started = time.perf_counter()
-        writer.write(rows)
-    return BATCHES * BATCH / (time.perf_counter() - started)
+def plain_acts(setting: Setting) -> dict[str, float]:
+    """CPU microseconds that the plain SQL behind a request takes in the process that runs it."""
+    one, calls = batches.one_by_plain_sql(setting), Calls(setting)
+    return {
+        "single event": load.alone(lambda: next(one)).cpu,
+        "authorize": load.alone(calls.grant).cpu,
+        "a call's three requests": load.alone(calls.whole).cpu / 3,
+    }
 
 
-def single_event_script(key: str) -> str:
-    """A wrk script that posts one fresh event a request."""
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    return f"""
-local thread_number = 0
-function setup(thread) thread:set("number", thread_number); thread_number = thread_number + 1 end
-function init(args) counter = 0; math.randomseed(os.time() + number * 7919); run = math.random(1, 1e9) end
-function request()
-  counter = counter + 1
-  local body = '{{"id":"s-' .. run .. '-' .. number .. '-' .. counter .. '","tenant":"acme",' ..
-    '"resource":"voice_minutes","quantity":7,"occurred_at":"{moment}",' ..
-    '"attributes":{{"from":"101","to":"442079460958","direction":"outbound"}}}}'
-  return wrk.format("POST", "/api/v1/usage",
-    {{["Content-Type"]="application/json", ["Authorization"]="Bearer {key}"}}, body)
-end"""
+def compare(name: str, found: Load, floor: Load, plain: float | None) -> Row:
+    """A row: requests a second against the bare page, CPU against the bare page and the plain SQL."""
+    least = floor.cpu + (plain or 0)
+    rates = (f"{found.rate:,.0f}/s", f"{floor.rate:,.0f}/s bare", f"{found.rate / floor.rate:.2f}")
+    return (name, *rates, micros(found.cpu), micros(least), f"{found.cpu / least:.1f}")
 
 
-BARE_POST = """
-function request()
-  return wrk.format("POST", "/", {["Content-Type"]="application/json"}, string.rep("x", 200))
-end"""
+def crowded(server: Server, setting: Setting) -> Iterator[Row]:
+    """Rows: 16 writers on one tenant and on all, and calls of a tenant whose batches come in."""
+    for name, tenant in (
+        ("16 writers, one tenant", "'acme'"),
+        (f"16 writers, {OTHERS:,} tenants", f"string.format('t%04d', math.random(0, {OTHERS - 1}))"),
+    ):
+        found = measure(server, script=load.single_events(setting.key, tenant))
+        yield name, f"{found.rate:,.0f} events/s", f"{found.median:.0f} ms", f"{found.worst:.0f} ms"
+    calls, took = batches.calls_meanwhile(server.base, setting.key)
+    for name, waits in (("authorize while batches come in", calls), ("those batches of 1,000", took)):
+        median, worst = batches.milliseconds(waits)
+        yield name, f"{len(waits) / load.SECONDS:,.0f}/s", f"{median:.0f} ms", f"{worst:.0f} ms"
+
+
+def fill(setting: Setting, count: int) -> None:
+    """More records, in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.fill", str(count)]
+    subprocess.run(command, env={**os.environ, **setting.environment}, check=True, stdout=subprocess.DEVNULL)
+
+
+def micros(cpu: float) -> str:
+    """CPU of a request in words."""
+    return f"{cpu:,.0f} µs"
+
+
+def print_table(head: Row, rows: list[Row]) -> None:
+    """Markdown, for the README."""
+    print("\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)) + "\n")
 
 
 def machine() -> str:
@@ -156,53 +132,6 @@ def machine() -> str:
         platform.processor(),
     )
     return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def main() -> None:
-    """Measure and print."""
-    if not shutil.which("wrk"):
-        raise SystemExit("bench: needs wrk (Debian package wrk)")
-    print(f"Measured on {machine()}\n")
-    granian = ["-m", "granian", "--interface", "wsgi", "--workers", "1", "--blocking-threads", "64", "--no-ws"]
-    rows: list[tuple[str, ...]] = []
-    for setting in settings_for(tempfile.mkdtemp(prefix="rpb-")):
-        with setting:
-            port = free_port()
-            bare = [*granian, "--factory", "--port", str(port), "--log-level", "warning", "tests.bench.bare:create_app"]
-            process = subprocess.Popen([sys.executable, *bare])
-            try:
-                time.sleep(2)
-                server = psutil.Process(process.pid)
-                page = measured(server, lambda: wrk(f"http://127.0.0.1:{port}/"))
-                post = measured(server, lambda: wrk(f"http://127.0.0.1:{port}/", script=BARE_POST))
-            finally:
-                process.terminate()
-                process.wait(20)
-            environment = {**setting.environment, "RINGPLAN_DEMO": "0"}
-            with serving(environment, ["-m", "flask", "--app", "app", "serve"]) as (base, server):
-                cookie = {"Cookie": setting.sign_in(base)}
-                found = {
-                    "meter fragment": (measured(server, lambda: wrk(f"{base}/portal/meters", cookie)), page),
-                    "tenant's home": (measured(server, lambda: wrk(f"{base}/portal", cookie)), page),
-                    "single event": (
-                        measured(server, lambda: wrk(base, script=single_event_script(setting.key))),
-                        post,
-                    ),
-                }
-                over_http = batch_over_http(base, setting.key)
-            by_sql = batch_by_plain_sql(setting)
-            for name, ((rate, cpu), (bare_rate, bare_cpu)) in found.items():
-                rows.append(
-                    (setting.name, name, f"{rate:,.0f}/s", f"{bare_rate:,.0f}/s bare", f"{rate / bare_rate:.2f}")
-                    + (f"{cpu:,.0f} µs ({bare_cpu:,.0f})",)
-                )
-            rows.append(
-                (setting.name, "batch of 1,000", f"{over_http:,.0f} ev/s", f"{by_sql:,.0f} ev/s plain SQL")
-                + (f"{over_http / by_sql:.2f}", "")
-            )
-    print("| database | what | Ringplan | compared with | ratio | CPU a request (bare) |\n|---|---|---|---|---|---|")
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
 
 
 if __name__ == "__main__":

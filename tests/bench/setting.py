@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import requests
 
@@ -18,6 +19,7 @@ from app.core.ids import new_ids
 from app.core.periods import period_at
 
 PASSWORD = "a-long-bench-password"
+OTHERS = 1_000  # tenants t0000 to t0999 beside the one that is looked at
 
 
 def free_port() -> int:
@@ -71,12 +73,14 @@ class Setting:
             raise SystemExit(f"bench: cannot sign in ({answer.status_code} {answer.url})")
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies)
 
+    def period_on(self) -> str:
+        """The first day of the tenants' running period: they subscribed today."""
+        now = datetime.now(UTC)
+        return period_at(now.date(), "month", ZoneInfo("UTC"), now).first_on.isoformat()
+
     def plain_rows(self, prefix: str, count: int) -> list[dict[str, Any]]:
         """The rows that the portal would write for the bench's events."""
-        from zoneinfo import ZoneInfo
-
-        now = datetime.now(UTC)
-        period_on = period_at(now.date(), "month", ZoneInfo("UTC"), now).first_on.isoformat()
+        now, period_on = datetime.now(UTC), self.period_on()
         stamp = now.replace(tzinfo=None).isoformat(" ", "microseconds")
         return [
             {
