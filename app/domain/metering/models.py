@@ -128,6 +128,7 @@ class Hold(Base):
         ),
         Index(
             "open_holds_by_expiry",
+            "tenant_id",
             "expires_at",
             sqlite_where=text("ended_at IS NULL"),
             postgresql_where=text("ended_at IS NULL"),

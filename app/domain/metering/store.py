@@ -139,10 +139,10 @@ DO UPDATE SET quantity = usage_day.quantity + excluded.quantity, records = usage
 
 _UNREPORTED_BY_CALL = """
 SELECT tenant_id, id, call_id FROM hold WHERE source_id = {one} AND reported_at IS NULL AND call_id {in_list}"""
+# `+id` keeps SQLite from walking the primary key, which holds every call there ever was.
 _HOLDS_DUE = """
 SELECT tenant_id, id FROM hold
-WHERE ended_at IS NULL AND expires_at <= :now AND (:tenant_id = 0 OR tenant_id = :tenant_id)
-ORDER BY tenant_id, id LIMIT :most"""
+WHERE ended_at IS NULL AND expires_at <= :now{of_tenant} ORDER BY tenant_id, +id LIMIT :most"""
 _HOLD_KEY = _given({"tenant_id": "bigint", "id": "bigint"})
 # A late CDR says of an ended hold that it came, and changes nothing else: it ended once.
 _NOTE_REPORTED = {
@@ -233,9 +233,11 @@ def unreported_by_call(connection: Connection, source_id: int, call_ids: Iterabl
 
 def holds_due(connection: Connection, now: datetime, tenant_id: int | None, most: int) -> Sequence[Row[Any]]:
     """Open holds past their expiry, of one tenant if named."""
-    return connection.execute(
-        text(_HOLDS_DUE), {"now": stamp(connection, now), "tenant_id": tenant_id or 0, "most": most}
-    ).all()
+    given = {"now": stamp(connection, now), "most": most}
+    if tenant_id is None:
+        return connection.execute(text(_HOLDS_DUE.format(of_tenant="")), given).all()
+    statement = text(_HOLDS_DUE.format(of_tenant=" AND tenant_id = :tenant_id"))
+    return connection.execute(statement, {**given, "tenant_id": tenant_id}).all()
 
 
 def end_holds(

@@ -1,0 +1,40 @@
+"""What every call asks stays on its index however many calls there were: SQLite tells how it would find the rows."""
+
+import pytest
+from sqlalchemy import event
+
+from app.core.clock import utc_now
+from app.db import db
+from app.domain.metering import call_store, store
+
+
+@pytest.fixture
+def plan_of(app):
+    """Runs an act on a connection and returns the plans of its statements."""
+
+    def find(act):
+        asked = []
+        with app.app_context(), db.engine.connect() as connection:
+            event.listen(connection, "before_cursor_execute", lambda *found: asked.append(found[2:4]))
+            act(connection)
+            return [
+                row[3]
+                for statement, parameters in list(asked)
+                for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            ]
+
+    return find
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize("tenant_id", [None, 1])
+def test_overdue_holds_are_looked_for_among_the_open_ones(plan_of, tenant_id):
+    plan = plan_of(lambda connection: store.holds_due(connection, utc_now(), tenant_id, 500))
+    assert any("open_holds_by_expiry" in step for step in plan)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_call_that_asks_reads_no_ended_hold(plan_of):
+    plan = plan_of(lambda connection: call_store.find_caller(connection, 1, "acme", "c1", "voice_minutes", utc_now()))
+    assert {"open_holds_by_expiry", "one_open_hold_a_call"} <= {word for step in plan for word in step.split()}
+    assert not [step for step in plan if "autoindex_hold" in step]
