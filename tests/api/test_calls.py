@@ -415,3 +415,25 @@ def test_the_source_settings_say_what_is_metered(make, client, acme):
         headers={"Authorization": f"Bearer {source.key}"},
     )
     assert answer.json["remaining"] == 4_200
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(("fail_open", "status", "allowed"), [(False, 503, False), (True, 200, True)])
+def test_without_a_database_the_gate_is_closed_unless_its_source_wants_it_open(
+    client, make, acme, monkeypatch, fail_open, status, allowed
+):
+    from sqlalchemy.exc import OperationalError
+
+    from app.api import gate
+
+    source = make.source("ictpbx", fail_open=fail_open)
+    ask = lambda key: client.get("/billing/gate", query_string={"tenant_id": "acme", "key": key})  # noqa: E731
+    assert ask(source.key).json["allowed"]
+
+    def away(*_, **__):
+        raise OperationalError("SELECT", {}, Exception("connection refused"))
+
+    monkeypatch.setattr(gate, "require_key", away)
+    answer = ask(source.key)
+    assert (answer.status_code, answer.json["allowed"]) == (status, allowed)
+    assert ask("rp_0_0").json["allowed"] is False  # a key that was never seen to be good opens nothing
