@@ -13,6 +13,7 @@ from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.billing import run as bill_run
 from app.domain.billing.terms import Terms
+from app.domain.changes import quote
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
 from app.domain.metering import holds, thresholds
@@ -43,6 +44,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(seconds=10), holds.expire),
     Periodic(timedelta(seconds=10), moves.take_effect),
     Periodic(timedelta(hours=1), jobs.forget_done),
+    Periodic(timedelta(hours=1), quote.forget),
 )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, NotFound
@@ -26,6 +26,7 @@ from app.domain.tenants.models import Tenant
 
 Effect = Literal["now", "period_end"]
 TAX = "tax"
+KEPT = timedelta(days=1)  # a quote that was not accepted
 SHOWN_AS = {lines.RECURRING: lines.CHARGE, lines.CREDIT: lines.CREDIT, lines.CHARGE: lines.CHARGE, lines.SETUP: "setup"}
 
 
@@ -164,6 +165,21 @@ def lines_of(quote: Quote) -> list[QuoteLine]:
 def limits_of(quote: Quote) -> list[QuoteLimit]:
     """Its limits, in display order."""
     return [QuoteLimit(**limit) for limit in quote.limits]
+
+
+def amounts(quote: Quote) -> dict[tuple[str, str], int]:
+    """What it says in micros, by kind and name; `due_now` and `next` are its sums."""
+    found = {(line.kind, line.name): line.amount_micros for line in lines_of(quote)}
+    return {**found, ("due_now", ""): quote.due_now_micros, ("next", ""): quote.next_micros}
+
+
+def forget(session: Session, *, now: datetime) -> None:
+    """Drop quotes that nobody accepted in their day."""
+    session.execute(
+        delete(Quote)
+        .where(Quote.accepted_at.is_(None), Quote.valid_until < now - KEPT)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _carry_out(session: Session, tenant: Tenant, quote: Quote, actor: str, now: datetime) -> None:

@@ -21,6 +21,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     resources,
     sources,
     tenant_page,
+    tenant_plan,
     tenant_usage,
     tenants,
     verification,

@@ -48,6 +48,15 @@ def _words(entry: AuditEntry) -> str:
         "tenant.resume": gettext("Resumed:"),
         "subscription.start": gettext("Put on %(package)s:", package=entry.details.get("package", "–")),
         "subscription.move": gettext("Moved to %(package)s:", package=entry.details.get("package", "–")),
+        "subscription.schedule": gettext(
+            "To move to %(package)s at the period's end:", package=entry.details.get("package", "–")
+        ),
+        "subscription.cancel": gettext("Pending change cancelled:"),
+        "quote.accept": gettext("Quote for %(package)s accepted:", package=entry.details.get("package", "–")),
+        "request.ask": gettext("Asked for %(package)s:", package=entry.details.get("package", "–")),
+        "request.approved": gettext("Request approved:"),
+        "request.declined": gettext("Request declined:"),
+        "request.withdrawn": gettext("Request withdrawn:"),
         "allocation.add": gettext("%(names)s added:", names=_names(entry)),
         "allocation.release": gettext("%(names)s released:", names=_names(entry)),
         "resource.create": gettext("New resource:"),

@@ -5,6 +5,7 @@ from flask import Response
 from app.core.clock import utc_now
 from app.db import db
 from app.domain.audit import reading
+from app.domain.changes import requests
 from app.domain.insight import overview
 from app.domain.jobs import service as jobs
 from app.domain.metering import meters, quarantine, thresholds
@@ -24,6 +25,7 @@ def home() -> Response:
         revenue=overview.monthly_revenue(session),
         tenants=overview.tenants_by_status(session),
         quarantined=sum(quarantine.count_by_reason(session).values()),
+        requested=requests.count_waiting(session),
         dead_jobs=jobs.count_dead(session),
         crossed=thresholds.latest(session),
         near=meters.nearest_limits(session, now=now, most=MOST_NEAR),

@@ -40,7 +40,16 @@ class PackageForm(Form):
         _("Billed"), choices=[SelectChoice("month", _("every month")), SelectChoice("year", _("every year"))]
     )
     currency = CurrencyField(_("Currency"))
-    public = BooleanField(_("Tenants may choose it themselves"))
+    public = BooleanField(_("Shown to tenants"))
+    tenants_may = SelectField(
+        _("Tenants may"),
+        choices=[
+            SelectChoice("change", _("change to it by themselves")),
+            SelectChoice("ask", _("ask for it")),
+            SelectChoice("see", _("only see it")),
+        ],
+        validate_choice=True,
+    )
 
     def validate_code(self, field: StringField) -> None:
         """Keep the code out of the way of our own addresses."""
@@ -152,6 +161,7 @@ class Editor:
             cost_micros=form.cost.data or 0,
             setup_fee_micros=form.setup_fee.data or 0,
             public=form.public.data,
+            tenants_may=form.tenants_may.data or "change",
             limits=tuple(limit for row in self.rows if (limit := row.spec) is not None),
         )
 
@@ -171,6 +181,7 @@ def _terms(spec: PackageSpec, number: int, status: str, currency: str) -> Packag
             "interval": spec.interval,
             "currency": spec.currency,
             "public": spec.public,
+            "tenants_may": spec.tenants_may,
         },
     )
     if status:

@@ -77,7 +77,8 @@ def _of_terms(each: Difference, currency: str) -> Change:
         "setup_fee_micros": gettext("Setup fee"),
         "interval": gettext("Billed"),
         "currency": gettext("Currency"),
-        "public": gettext("Tenants may choose it themselves"),
+        "public": gettext("Shown to tenants"),
+        "tenants_may": gettext("Tenants may"),
     }
     if each.what.endswith("_micros"):
         return Change(names[each.what], money(_int(each.before), currency), money(_int(each.after), currency))
@@ -87,7 +88,14 @@ def _of_terms(each: Difference, currency: str) -> Change:
 def _term(value: object) -> str:
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
-    return {"month": gettext("every month"), "year": gettext("every year")}.get(str(value), str(value))
+    words = {
+        "month": gettext("every month"),
+        "year": gettext("every year"),
+        "change": gettext("change to it by themselves"),
+        "ask": gettext("ask for it"),
+        "see": gettext("see it"),
+    }
+    return words.get(str(value), str(value))
 
 
 def _whole(value: object, resource: Resource) -> str:

@@ -1,22 +1,17 @@
 """One tenant: plan, meters, people; and putting it on a package."""
 
-from flask import Response, request, url_for
+from flask import Response, url_for
 
 from app.core.clock import utc_now
 from app.core.errors import DomainError, NotFound
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.audit import reading
-from app.domain.catalog import browse, service as catalog
-from app.domain.catalog.models import Package
-from app.domain.changes.package_move import preview_move
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
-from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
 from app.web.kit.i18n import gettext
-from app.web.kit.limits import limits_of
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
 from app.web.provider import bp
@@ -81,61 +76,3 @@ def tenant_person(slug: str, email: str, act: str) -> Response:
     else:
         say(gettext("%(email)s can sign in again.", email=email))
     return redirect_to(url_for("provider.tenant", slug=slug))
-
-
-@bp.get("/tenants/<slug>/plan")
-def tenant_plan(slug: str) -> Response:
-    """Choose a package; with `package`, what taking it would do."""
-    session, now = db.session(), utc_now()
-    found, code = tenants.by_slug(session, slug), request.args.get("package", "")
-    if code:
-        return _confirm(found, catalog.by_code(session, code))
-    fitting = [each for each in browse.list_packages(session, "published") if each.revision.currency == found.currency]
-    return render(
-        "provider/tenant_plan.html",
-        tenant=found,
-        subscription=subscriptions.live(session, found.id),
-        packages=[(each, limits_of(each.revision)) for each in fitting],
-        m=meters.current(session, found, now=now),
-    )
-
-
-@bp.post("/tenants/<slug>/plan")
-def tenant_plan_change(slug: str) -> Response:
-    """Put the tenant on the package, as the page before said, unless either has changed since."""
-    code, seen = request.form.get("package", ""), request.form.get("seen", "")
-    try:
-        with unit_of_work() as session:
-            found, package = tenants.by_slug(session, slug), catalog.by_code(session, code)
-            if seen != _stamp(found, package):
-                say(gettext("The package was changed meanwhile. Here are the figures as they stand now."), "warning")
-                return _confirm(found, package, 409)
-            subscriptions.subscribe(session, found, package, actor=current_user.email, now=utc_now())
-    except DomainError as error:
-        return _confirm(tenants.by_slug(db.session(), slug), catalog.by_code(db.session(), code), error.status, error)
-    say(gettext("%(tenant)s is on %(package)s now.", tenant=found.name, package=package.name))
-    return redirect_to(url_for("provider.tenant", slug=slug))
-
-
-def _confirm(found: Tenant, package: Package, status: int = 200, error: DomainError | None = None) -> Response:
-    """What will happen, with figures, and the button that does it."""
-    session, now = db.session(), utc_now()
-    subscription = subscriptions.live(session, found.id)
-    return render(
-        "provider/tenant_plan_confirm.html",
-        status=status,
-        tenant=found,
-        package=package,
-        subscription=subscription,
-        impact=preview_move(session, found, subscription, package, now=now),
-        period=subscriptions.period_of(subscription, now) if subscription else None,
-        seen=_stamp(found, package),
-        error=error,
-    )
-
-
-def _stamp(found: Tenant, package: Package) -> str:
-    """What the preview rests on: the package's revision and what the tenant has now."""
-    subscription = subscriptions.live(db.session(), found.id)
-    now_on = f"{subscription.package_id}/{subscription.package.revision_id}" if subscription else "-"
-    return f"{package.revision_id}/{now_on}"

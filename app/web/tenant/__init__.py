@@ -13,6 +13,7 @@ from app.web.tenant import (  # noqa: E402, F401  views register on `bp`
     lines,
     meters,
     notifications,
+    plans,
     statements,
     usage,
 )

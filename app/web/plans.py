@@ -1,0 +1,229 @@
+"""Choosing a package, as pages: what there is, what a change does and costs, and doing it. One set for both sides."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from flask import Response, current_app, request, url_for
+from sqlalchemy.orm import Session
+
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.errors import Conflict, DomainError, NotFound
+from app.db import db, run_in_transaction
+from app.domain.billing.terms import Terms
+from app.domain.catalog import browse, service as catalog
+from app.domain.catalog.models import Package
+from app.domain.changes import quote as quotes, requests
+from app.domain.changes.models import Quote
+from app.domain.changes.package_move import preview_move
+from app.domain.changes.quote import Effect, Outcome
+from app.domain.metering import meters
+from app.domain.subscriptions import moves, service as subscriptions
+from app.domain.tenants.models import Tenant
+from app.web.guards import current_user
+from app.web.kit.i18n import gettext
+from app.web.kit.limits import limits_of
+from app.web.kit.render import redirect_to, render, say
+
+MAX_ID = 10**18
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPages:
+    """The pages of one tenant on one side: `endpoint` and `template` are what their names begin with."""
+
+    tenant_id: int
+    endpoint: str
+    template: str
+    arguments: dict[str, str]
+    is_staff: bool = False
+
+    def url(self, page: str = "", **more: Any) -> str:
+        """The address of a page: none the plans, with `package` a quote; `_cancel`, `_ask`, `_withdraw`."""
+        arguments: dict[str, Any] = {**self.arguments, **more}
+        return url_for(f"{self.endpoint}{page}", **arguments)
+
+    def show(self) -> Response:
+        """What there is; with `package` what taking it does and costs."""
+        code = request.args.get("package", "").replace("\0", "")
+        return self._quote(code) if code else self._choose()
+
+    def accept(self) -> Response:
+        """Do what the quote of the page before says; a stale one comes back fresh, with what changed."""
+        number, code = request.form.get("quote", ""), request.form.get("package", "").replace("\0", "")
+        quote_id = int(number) if number.isascii() and number.isdigit() and int(number) < MAX_ID else 0
+        try:
+            outcome = run_in_transaction(lambda session: self._accept(session, quote_id))
+        except NotFound:
+            raise
+        except DomainError as error:
+            return self._quote(code, error=error)
+        if outcome.is_stale:
+            before = db.session().get(Quote, (self.tenant_id, quote_id))
+            return self._page(outcome.quote, before=before, status=409)
+        say(self._done_words(outcome.quote))
+        return redirect_to(self.url())
+
+    def cancel(self) -> Response:
+        """Drop the change that is pending."""
+
+        def act(session: Session) -> None:
+            subscription = subscriptions.require_live(session, self._tenant(session))
+            moves.cancel(session, subscription, actor=current_user.email, now=utc_now())
+
+        run_in_transaction(act)
+        say(gettext("The change is cancelled; the package stays as it is."))
+        return redirect_to(self.url())
+
+    def ask(self) -> Response:
+        """Ask the provider for a package that is not the tenant's to take."""
+        code, words = request.form.get("package", "").replace("\0", ""), request.form.get("words", "")
+
+        def act(session: Session) -> str:
+            package = catalog.by_code(session, code)
+            edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
+            requests.ask(session, self._tenant(session), package, _effect(request.form), words, **edge)
+            return package.name
+
+        try:
+            name = run_in_transaction(act)
+        except NotFound:
+            raise
+        except DomainError as error:
+            return self._quote(code, error=error)
+        say(gettext("You have asked for %(package)s. The answer will stand here.", package=name))
+        return redirect_to(self.url())
+
+    def withdraw(self) -> Response:
+        """Take the request back."""
+
+        def act(session: Session) -> None:
+            found, tenant = requests.open_of(session, self.tenant_id), self._tenant(session)
+            if found is not None:
+                requests.close(session, tenant, found.id, "withdrawn", "", actor=current_user.email, now=utc_now())
+
+        run_in_transaction(act)
+        say(gettext("Your request is withdrawn."))
+        return redirect_to(self.url())
+
+    def _accept(self, session: Session, quote_id: int) -> Outcome:
+        tenant, now = self._tenant(session), utc_now()
+        package = quotes.get(session, tenant.id, quote_id).package
+        if not self.is_staff and not requests.may(package, "change"):
+            raise Conflict("ask_first", gettext("%(package)s cannot be chosen here.", package=package.name))
+        edge: dict[str, Any] = {"actor": current_user.email, "now": now}
+        outcome = quotes.accept(session, tenant, quote_id, terms(), valid_for=valid_for(), **edge)
+        asked = requests.open_of(session, tenant.id)
+        if self.is_staff and not outcome.is_stale and asked is not None and asked.package_id == package.id:
+            requests.close(session, tenant, asked.id, "approved", request.form.get("answer", ""), **edge)
+        return outcome
+
+    def _choose(self) -> Response:
+        session, now = db.session(), utc_now()
+        tenant = self._tenant(session)
+        subscription = subscriptions.live(session, tenant.id)
+        found = [each for each in browse.list_packages(session, "published") if self._is_shown(each, tenant)]
+        if subscription is not None:
+            interval = subscription.package.revision.interval
+            found = [each for each in found if each.revision.interval == interval or self.is_staff]
+            if subscription.package not in found:
+                found.append(subscription.package)
+        found.sort(key=lambda each: (each.revision.price_micros, each.name))
+        limits = {each.id: {limit.resource_code: limit for limit in limits_of(each.revision)} for each in found}
+        resources = [
+            each for each in catalog.list_resources(session) if any(each.code in row for row in limits.values())
+        ]
+        return render(
+            f"{self.template}.html",
+            pages=self,
+            tenant=tenant,
+            subscription=subscription,
+            packages=found,
+            limits=limits,
+            resources=resources,
+            m=meters.current(session, tenant, now=now),
+            asked=requests.latest_of(session, tenant.id),
+        )
+
+    def _is_shown(self, package: Package, tenant: Tenant) -> bool:
+        return package.revision.currency == tenant.currency and (self.is_staff or package.public)
+
+    def _quote(self, code: str, error: DomainError | None = None) -> Response:
+        def act(session: Session) -> Quote:
+            tenant, package = self._tenant(session), catalog.by_code(session, code)
+            if not self.is_staff and (not package.public or package.status == "draft"):
+                raise NotFound("unknown_package", gettext("There is no such package."))
+            edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
+            return quotes.make(
+                session, tenant, package, _effect(request.values), terms(), valid_for=valid_for(), **edge
+            )
+
+        try:
+            made = run_in_transaction(act)
+        except Conflict as refusal:
+            say((error or refusal).message, "error")
+            return redirect_to(self.url())
+        return self._page(made, error=error, status=error.status if error else 200)
+
+    def _page(
+        self, quote: Quote, *, before: Quote | None = None, error: DomainError | None = None, status: int = 200
+    ) -> Response:
+        session, now = db.session(), utc_now()
+        tenant = self._tenant(session)
+        subscription = subscriptions.live(session, tenant.id)
+        asked = requests.open_of(session, tenant.id)
+        return render(
+            f"{self.template}_confirm.html",
+            block="quote",
+            status=status,
+            pages=self,
+            tenant=tenant,
+            quote=quote,
+            package=quote.package,
+            lines=quotes.lines_of(quote),
+            impact=preview_move(session, tenant, subscription, quote.package, now=now),
+            period=subscriptions.period_of(subscription, now) if subscription else None,
+            changed=_differences(before, quote) if before else None,
+            asked=asked if asked and asked.package_id == quote.package_id else None,
+            may_change=self.is_staff or requests.may(quote.package, "change"),
+            may_ask=requests.may(quote.package, "ask") and asked is None,
+            error=error,
+        )
+
+    def _done_words(self, quote: Quote) -> str:
+        if quote.effect == "period_end":
+            return gettext("%(package)s begins with the next period.", package=quote.package.name)
+        return gettext("%(package)s is in force now. Its limits hold from this moment.", package=quote.package.name)
+
+    def _tenant(self, session: Session) -> Tenant:
+        return session.get_one(Tenant, self.tenant_id)
+
+
+def terms() -> Terms:
+    """The provider's terms."""
+    return Terms.of(_settings())
+
+
+def valid_for() -> timedelta:
+    """How long a quote holds."""
+    return timedelta(minutes=_settings().QUOTE_MINUTES)
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["RINGPLAN"]
+    return settings
+
+
+def _effect(values: Any) -> Effect:
+    return "period_end" if values.get("when") == "period_end" else "now"
+
+
+def _differences(before: Quote, after: Quote) -> list[dict[str, Any]]:
+    """Which amounts the fresh quote has that the one before did not, in its order."""
+    old, new = quotes.amounts(before), quotes.amounts(after)
+    return [
+        {"kind": key[0], "name": key[1], "before": old.get(key, 0), "after": new.get(key, 0)}
+        for key in dict.fromkeys([*new, *old])
+        if old.get(key, 0) != new.get(key, 0)
+    ]

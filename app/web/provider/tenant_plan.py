@@ -1,0 +1,60 @@
+"""Putting a tenant on a package, and what tenants ask for."""
+
+from flask import Response, request, url_for
+
+from app.core.clock import utc_now
+from app.core.errors import Conflict
+from app.db import db, run_in_transaction
+from app.domain.changes import requests
+from app.domain.tenants import service as tenants
+from app.web.guards import current_user
+from app.web.kit.i18n import gettext
+from app.web.kit.render import redirect_to, render, say
+from app.web.plans import PlanPages
+from app.web.provider import bp
+
+
+def _pages(slug: str) -> PlanPages:
+    tenant = tenants.by_slug(db.session(), slug)
+    return PlanPages(tenant.id, "provider.tenant_plan", "provider/tenant_plan", {"slug": slug}, is_staff=True)
+
+
+@bp.get("/tenants/<slug>/plan")
+def tenant_plan(slug: str) -> Response:
+    """Choose a package; with `package`, what taking it would do."""
+    return _pages(slug).show()
+
+
+@bp.post("/tenants/<slug>/plan")
+def tenant_plan_accept(slug: str) -> Response:
+    """Do what a quote says; a request for it is approved with that."""
+    return _pages(slug).accept()
+
+
+@bp.post("/tenants/<slug>/plan/cancel")
+def tenant_plan_cancel(slug: str) -> Response:
+    """Drop the change that is pending."""
+    return _pages(slug).cancel()
+
+
+@bp.get("/requests")
+def change_requests() -> Response:
+    """What tenants ask for, oldest first."""
+    return render("provider/requests.html", requests=requests.waiting(db.session()))
+
+
+@bp.post("/requests/<slug>/<int(max=9223372036854775807):request_id>/decline")
+def change_request_decline(slug: str, request_id: int) -> Response:
+    """Say no, with words."""
+    answer = request.form.get("answer", "")
+    try:
+        run_in_transaction(
+            lambda session: requests.close(
+                session, tenants.by_slug(session, slug), request_id, "declined", answer,
+                actor=current_user.email, now=utc_now(),
+            )
+        )  # fmt: skip
+        say(gettext("The request is declined; the tenant reads why."))
+    except Conflict as error:
+        say(error.message, "error")
+    return redirect_to(url_for("provider.change_requests"))
