@@ -21,7 +21,6 @@ from tests.server import LiveServer, serving
 
 ROOM = 400_000  # bytes left before the disk is full
 FULL_SECONDS = 1.5
-ROUNDS = sized(1, 1)
 Fill = Callable[[LiveServer], None]
 
 
@@ -76,7 +75,7 @@ def test_files_that_may_not_grow(tmp_path: Path):
 
 def report_while_full(folder: Path, fill: Fill, clear: Fill, status: int) -> None:
     with serving(folder) as server:
-        reporters, sent = Reporters(server.url, seed(server)), messages(3_000)
+        reporters, sent = Reporters(server.url, seed(server)), messages(sized(3_000, 1_000))
         with server.seeding() as make:
             browser = server.signed_in(make.staff().email)
         fill(server)
