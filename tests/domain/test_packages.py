@@ -1,5 +1,6 @@
 """Packages, revisions and who is on them."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,8 +11,10 @@ from app.db import db, unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import PackageRevision, Resource
 from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.metering import meters
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
+from app.domain.tenants.models import Tenant
 from app.domain.tenants.service import TenantProfile
 
 GOLD = PackageSpec("Gold", price_micros=49_000_000, limits=(LimitSpec("voice_minutes", 60_000, "charge", 20_000),))
@@ -127,3 +130,29 @@ def test_the_currency_stays_while_a_package_is_priced_in_it(gold, make, now):
         subscriptions.change_profile(
             session, session.merge(tenant), TenantProfile("acme", "Acme", currency="USD"), actor="t", now=now
         )
+
+
+def test_the_last_publish_is_undone_within_a_day_and_usage_stays(make, session, now):
+    tenant, package = make.tenant(), make.package("gold", {"voice_minutes": 600}, price_micros=49_000_000)
+    make.subscribe(tenant, package)
+    was = catalog.spec_of(package.revision)
+    with unit_of_work() as unit:
+        found = catalog.by_code(unit, "gold")
+        catalog.publish(unit, found, replace(was, price_micros=1, limits=()), actor="nora", now=now)
+    make.usage(tenant, 120, source=make.source())
+    with unit_of_work() as unit:
+        done = catalog.undo_publish(unit, catalog.by_code(unit, "gold"), 2, actor="nora", now=now + timedelta(days=1))
+        assert (done.number, catalog.spec_of(done)) == (3, was)
+    with unit_of_work() as unit:
+        assert meters.current(unit, unit.get_one(Tenant, tenant.id), now=now).meters[0].remaining == 480
+
+
+@pytest.mark.parametrize(("number", "later"), [(1, timedelta()), (3, timedelta()), (2, timedelta(days=1, seconds=1))])
+def test_what_is_not_the_last_publish_of_the_day_is_not_undone(make, now, number, later):
+    package = make.package("gold")
+    with unit_of_work() as unit:
+        found = catalog.by_code(unit, "gold")
+        spec = replace(catalog.spec_of(package.revision), price_micros=1)
+        catalog.publish(unit, found, spec, actor="nora", now=now)
+    with pytest.raises(Conflict, match="no longer be undone"), unit_of_work() as unit:
+        catalog.undo_publish(unit, catalog.by_code(unit, "gold"), number, actor="nora", now=now + later)

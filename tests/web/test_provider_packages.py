@@ -302,3 +302,14 @@ def test_no_other_number_of_periods_is_taken(make, staff, session, periods):
     answer = staff.submit(EDIT, form(act="publish", **{"limit-voice_minutes-rollover": periods}))
     assert answer.status_code == 422
     assert in_force(session).limits[0].rollover_periods == 0
+
+
+def test_an_edit_is_undone_from_the_message_and_from_the_page(make, login):
+    staff = login(make.staff())
+    make.package("silver", {"voice_minutes": 600}, name="Silver")
+    edit = {"base": "1", "name": "Silver", "public": "y", "limit-voice_minutes-included": "5", "act": "save"}
+    page = staff.submit("/provider/packages/silver/edit", edit, follow_redirects=True).text
+    undo = "/provider/packages/silver/revisions/2/undo"
+    assert page.count(f'action="{undo}"') == 2
+    assert "says what was before revision 2" in staff.submit(undo, follow_redirects=True).text
+    assert "can no longer be undone" in staff.submit(undo, follow_redirects=True).text

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ from app.domain.tenants.service import CURRENCIES
 
 MOST_ROLLOVER_PERIODS = 24
 CODE = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+UNDO_WITHIN = timedelta(days=1)
 TENANTS_MAY = ("change", "ask", "see")
 # A package's life: what each status may become.
 TRANSITIONS = {"draft": {"published", "archived"}, "published": {"archived"}, "archived": {"published"}}
@@ -143,6 +144,22 @@ def publish(session: Session, package: Package, spec: PackageSpec, *, actor: str
     )
     revision = _write_revision(session, package, spec, number + 1, actor, now)
     audit.record(session, actor, "package.publish", f"package:{package.code}", now=now, revision=revision.number)
+    return revision
+
+
+def undo_publish(session: Session, package: Package, number: int, *, actor: str, now: datetime) -> PackageRevision:
+    """Take revision `number` back within a day: a new revision equal to the one before; usage made meanwhile stays.
+
+    Raises Conflict (`nothing_to_undo`) where it is not the current one, is the first one, or a day has passed.
+    """
+    current = package.revision
+    before = session.scalar(
+        select(PackageRevision).where(PackageRevision.package_id == package.id, PackageRevision.number == number - 1)
+    )
+    if current.number != number or before is None or now - current.published_at > UNDO_WITHIN:
+        raise Conflict("nothing_to_undo", f"Revision {number} of {package.name} can no longer be undone.")
+    revision = publish(session, package, spec_of(before), actor=actor, now=now)
+    audit.record(session, actor, "package.undo", f"package:{package.code}", now=now, undone=number)
     return revision
 
 

@@ -40,6 +40,7 @@ def _words(entry: AuditEntry) -> str:
         "package.create": gettext("Package made:"),
         "package.publish": gettext("Revision %(number)s of package", number=entry.details.get("revision", "–")),
         "package.published": gettext("Put on sale:"),
+        "package.undo": gettext("Revision %(number)s taken back of", number=entry.details.get("undone", "–")),
         "package.archived": gettext("Archived:"),
         "usage.reverse": gettext("Record reversed (%(reason)s):", reason=entry.details.get("reason", "–")),
         "tenant.create": gettext("New tenant:"),

@@ -64,6 +64,7 @@ def package(code: str) -> Response:
         limits=limits_of(found.revision),
         on_it=tenants_per_package(db.session()).get(found.id, 0),
         history=_history(found),
+        undoable=found.revision.number > 1 and utc_now() - found.revision.published_at <= catalog.UNDO_WITHIN,
     )
 
 
@@ -134,11 +135,35 @@ def package_edit(code: str) -> Response:
     try:
         if act == "preview":
             return _edit_page(found, editor)
-        say(run_in_transaction(lambda session: _publish(session, code, editor, act)))
+        words = run_in_transaction(lambda session: _publish(session, code, editor, act))
+        say(words, undo_url=_undo_url(code, int(editor.form.base.data or 0)))
         return redirect_to(url_for("provider.package", code=code))
     except DomainError as error:
         add_refusal(editor.form, error)
         return _edit_page(catalog.by_code(db.session(), code), editor, error.status)
+
+
+def _undo_url(code: str, before: int) -> str:
+    """Where a revision of a package on sale that was published just now is taken back; nowhere if there is none."""
+    now_it_is = catalog.by_code(db.session(), code)
+    published = now_it_is.status == "published" and now_it_is.revision.number == before + 1
+    return url_for("provider.package_undo", code=code, number=before + 1) if published else ""
+
+
+@bp.post("/packages/<code>/revisions/<int(max=2147483647):number>/undo")
+def package_undo(code: str, number: int) -> Response:
+    """Take a revision back within a day, by one that is equal to the one before."""
+
+    def act(session: Session) -> int:
+        found = catalog.by_code(session, code)
+        return catalog.undo_publish(session, found, number, actor=current_user.email, now=utc_now()).number
+
+    try:
+        made = run_in_transaction(act)
+        say(gettext("Revision %(made)s says what was before revision %(number)s.", made=made, number=number))
+    except Conflict as error:
+        say(error.message, "error")
+    return redirect_to(url_for("provider.package", code=code))
 
 
 def _publish(session: Session, code: str, editor: Editor, act: str) -> str:
