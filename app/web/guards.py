@@ -66,10 +66,11 @@ def require_sign_in() -> ResponseReturnValue | None:
         return None
     if "\0" in request.path:  # no name has one, and PostgreSQL refuses even to look
         abort(404)
-    if not current_user.is_authenticated:
+    visitor = current_user._get_current_object()
+    if not visitor.is_authenticated:
         return redirect_to(url_for("auth.login", next=_page_to_return_to()))
-    if current_user.due:
-        _keep_alive(current_user.token)
+    if visitor.due:
+        _keep_alive(visitor.token)
     return None
 
 
@@ -81,9 +82,10 @@ def staff_only() -> None:
 
 def tenant_users_only() -> None:
     """For a blueprint's before_request: sets `g.tenant_id`, the one tenant the pages may ask about."""
-    if current_user.is_staff:
+    tenant_id = current_user.tenant_id
+    if tenant_id is None:
         abort(404)
-    g.tenant_id = current_user.tenant_id
+    g.tenant_id = tenant_id
 
 
 def sign_in(account: Account) -> None:

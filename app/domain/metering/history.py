@@ -18,6 +18,14 @@ Cursor = tuple[datetime, int]  # occurred_at and id of the last row shown
 PAGE_SIZE = 50
 CHUNK = 1_000
 _KEY = tuple_(UsageRecord.occurred_at, UsageRecord.id)
+_NEGATIVE = aliased(UsageRecord)
+_LISTED = (
+    select(UsageRecord, Resource, Source.code, func.coalesce(_NEGATIVE.reversal_reason, ""))
+    .join(Resource, Resource.code == UsageRecord.resource_code)
+    .join(Source, Source.id == UsageRecord.source_id)
+    .outerjoin(_NEGATIVE, and_(_NEGATIVE.tenant_id == UsageRecord.tenant_id, _NEGATIVE.reverses_id == UsageRecord.id))
+    .order_by(UsageRecord.occurred_at.desc(), UsageRecord.id.desc())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +182,7 @@ def _day_totals(session: Session, tenant_id: int, query: UsageQuery) -> list[Usa
 
 
 def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Select[UsageRecord, Resource, str, str]:
-    record, negative = UsageRecord, aliased(UsageRecord)
-    return (
-        select(record, Resource, Source.code, func.coalesce(negative.reversal_reason, ""))
-        .join(Resource, Resource.code == record.resource_code)
-        .join(Source, Source.id == record.source_id)
-        .outerjoin(negative, and_(negative.tenant_id == record.tenant_id, negative.reverses_id == record.id))
-        .where(record.tenant_id == tenant_id, *_fits(query, zone))
-        .order_by(record.occurred_at.desc(), record.id.desc())
-    )
+    return _LISTED.where(UsageRecord.tenant_id == tenant_id, *_fits(query, zone))
 
 
 def _fits(query: UsageQuery, zone: ZoneInfo) -> Iterator[ColumnElement[bool]]:

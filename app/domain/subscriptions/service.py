@@ -6,25 +6,30 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.core.periods import EARLIEST_YEAR, Interval, Period, local_midnight, period_at, period_on
 from app.domain.audit import service as audit
-from app.domain.catalog.models import Package
+from app.domain.catalog.models import Package, PackageRevision
 from app.domain.subscriptions import moves
 from app.domain.subscriptions.models import Subscription, SubscriptionSegment
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
 from app.domain.tenants.service import TenantProfile
 
+_LIVE = (
+    select(Subscription)
+    .where(Subscription.ended_at.is_(None))
+    # All in one statement; the limits, which few ask for by the revision, when somebody does.
+    .options(joinedload(Subscription.package).joinedload(Package.revision).lazyload(PackageRevision.limits))
+)
+
 
 def live(session: Session, tenant_id: int) -> Subscription | None:
     """The tenant's live subscription, with its package and revision, or None."""
-    return session.scalar(
-        select(Subscription).where(Subscription.tenant_id == tenant_id, Subscription.ended_at.is_(None))
-    )
+    return session.scalar(_LIVE.where(Subscription.tenant_id == tenant_id))
 
 
 def subscribe(

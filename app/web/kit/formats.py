@@ -3,10 +3,10 @@
 English without a country is written the European way (30 Nov 2026, 14:02), since CLDR's plain `en` is American.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
 import phonenumbers
@@ -19,6 +19,8 @@ from app.web.kit.i18n import get_locale, gettext, ngettext
 
 ENGLISH = Locale("en", "GB")
 MIN_PHONE_DIGITS = 8
+# CLDR's patterns are slow to fill in, and a page shows mostly what the page before it showed.
+remembered = lru_cache(maxsize=8192)
 
 
 class HasUnit(Protocol):
@@ -46,9 +48,13 @@ def money(micros: int | None, currency: str) -> str:
     """
     if micros is None:
         return "–"
-    amount = Decimal(micros) / MICROS
-    text = format_currency(amount, currency, locale=page_locale(), decimal_quantization=False)
-    return _spaced(text, currency_symbol(currency))
+    return _amount(micros, currency, page_locale())
+
+
+@remembered
+def _amount(micros: int, currency: str, locale: Locale) -> str:
+    text = format_currency(Decimal(micros) / MICROS, currency, locale=locale, decimal_quantization=False)
+    return _spaced(text, get_currency_symbol(currency, locale=locale))
 
 
 def _spaced(text: str, symbol: str) -> str:
@@ -71,7 +77,7 @@ def number(value: int | Decimal) -> str:
     return format_decimal(value, locale=locale, decimal_quantization=False)
 
 
-@lru_cache(maxsize=8192)  # a page shows dozens of numbers, and mostly those of the page before
+@remembered
 def _grouped(value: int, locale: Locale) -> str:
     return format_decimal(value, locale=locale)
 
@@ -161,12 +167,17 @@ def localdate(at: datetime | date | None, zone: ZoneInfo | str = "UTC") -> str:
 
 def shortday(on: date) -> str:
     """`30 Nov`."""
-    return format_skeleton("MMMd", on, locale=page_locale())
+    return _day("MMMd", on, page_locale())
 
 
 def longday(on: date) -> str:
     """`1 December`."""
-    return format_skeleton("MMMMd", on, locale=page_locale())
+    return _day("MMMMd", on, page_locale())
+
+
+@remembered
+def _day(skeleton: str, on: date, locale: Locale) -> str:
+    return format_skeleton(skeleton, on, locale=locale)
 
 
 def period_text(first_on: date, end_on: date) -> str:
@@ -222,8 +233,13 @@ def phone(text: str | None, country: str | None = None) -> str:
         return "–"
     if not text.startswith("+") and not (country and _is_national(text, country)):
         return text
+    return _grouped_phone(text, None if text.startswith("+") else country)
+
+
+@remembered
+def _grouped_phone(text: str, country: str | None) -> str:
     try:
-        parsed = phonenumbers.parse(text, None if text.startswith("+") else country)
+        parsed = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
         return text
     if not phonenumbers.is_possible_number(parsed):
@@ -265,11 +281,16 @@ def _date(on: date) -> str:
     return _written(on, page_locale())
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _written(on: date, locale: Locale) -> str:
     return format_date(on, "medium", locale=locale)
 
 
 def _time(local: datetime, seconds: bool) -> str:
     """Babel would shift an aware time to UTC, so it is given the wall clock alone."""
-    return format_time(local.time(), "medium" if seconds else "short", locale=page_locale())
+    return _clock(local.time(), "medium" if seconds else "short", page_locale())
+
+
+@remembered
+def _clock(at: time, style: Literal["short", "medium"], locale: Locale) -> str:
+    return format_time(at, style, locale=locale)
