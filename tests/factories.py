@@ -13,7 +13,7 @@ from app.domain.accounts.models import Account, Source
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.service import LimitSpec, PackageSpec
-from app.domain.metering.calls import Call, Decision, Terms, authorize
+from app.domain.metering.calls import Call, Decision, Terms, authorize, end
 from app.domain.metering.ingest import Report, ingest
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
@@ -111,6 +111,13 @@ class Make:
         asked = Call(**{"tenant": tenant.slug, "call_id": f"call-{next(self._numbers)}", **call})
         source_id, terms = source.id, Terms(seconds, 120, ("outbound",))
         return run_in_transaction(lambda session: authorize(session, source_id, asked, terms, now=at or self.now))
+
+    def hang_up(self, call: Decision, *, source: Source, seconds: int, at: datetime | None = None) -> None:
+        """The end of a granted call that talked for so long."""
+        source_id = source.id
+        run_in_transaction(
+            lambda session: end(session, source_id, str(call.hold), seconds, grace=120, now=at or self.now)
+        )
 
     def _edge(self) -> dict[str, Any]:
         return {"actor": ACTOR, "now": self.now}

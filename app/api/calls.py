@@ -16,7 +16,7 @@ from app.core.clock import utc_now
 from app.core.errors import NotFound
 from app.domain.accounts import service as accounts
 from app.domain.metering import calls
-from app.domain.metering.calls import Call, Decision, Terms
+from app.domain.metering.calls import Call, Decision, MetLimit, Terms
 
 MAX_SECONDS = 86_400
 T = TypeVar("T")
@@ -202,10 +202,14 @@ def _decided(decision: Decision, hold: str) -> Response:
             0,
             hold=name or UNSET,
             reason=decision.reason,
-            limit=LimitAnswer(*decision.limit) if decision.limit else UNSET,
+            limit=_limit(decision.limit) if decision.limit else UNSET,
             message=decision.message,
         )
     )
+
+
+def _limit(met: MetLimit) -> LimitAnswer:
+    return LimitAnswer(met.resource, met.included, met.used, met.on_hold)
 
 
 def _line(verdict: str, seconds: int, hold: str, reason: str) -> Response:

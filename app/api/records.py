@@ -14,6 +14,7 @@ from app.core.money import format_micros
 from app.db import db
 from app.domain.metering import history
 from app.domain.metering.history import UsageQuery, UsageRow
+from app.domain.metering.newest_first import Cursor
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
 
@@ -72,7 +73,7 @@ def list_usage(ref: str) -> Response:
     )
 
 
-def _cursor(word: str) -> history.Cursor | None:
+def _cursor(word: str) -> Cursor | None:
     if not word:
         return None
     found = decode_cursor(word, datetime, int)

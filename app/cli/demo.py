@@ -2,6 +2,7 @@
 
 import random
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -28,6 +29,7 @@ from app.domain.billing.terms import Terms
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.metering.calls import Call, Terms as CallTerms, authorize, end
 from app.domain.metering.ingest import Report, ingest
 from app.domain.subscriptions import service as subscriptions
 from app.domain.telephony import service as telephony
@@ -127,6 +129,7 @@ def load_demo() -> list[str]:
             _add_tenant(session, demo, password, now)
     for demo in TENANTS:
         _add_usage(source_id, demo, now)
+    _add_refusals(source_id, "initech", now)
     add_invoices(now)
     return [
         "Demo loaded. Sign in at /login with this password:",
@@ -203,6 +206,23 @@ def _add_usage(source_id: int, demo: DemoTenant, now: datetime) -> None:
     for start in range(0, len(events), CHUNK):
         reports = [Report(event, "") for event in events[start : start + CHUNK]]
         run_in_transaction(lambda act, reports=reports: ingest(act, source_id, reports, now=now))  # type: ignore[misc]
+
+
+def _add_refusals(source_id: int, slug: str, now: datetime) -> None:
+    """Calls that met a limit, through the same door as a PBX's, and an extension too many."""
+    for hours, seconds, attempts in ((26, 60, 4), (3, 3_600_000, 2)):  # too many at once; one that holds all there is
+        at, terms = now - timedelta(hours=hours), CallTerms(seconds, 120, ("outbound",))
+        calls = [
+            Call(slug, f"demo-{hours}-{each}", caller=str(101 + each), callee=NUMBERS[0]) for each in range(attempts)
+        ]
+        with unit_of_work() as session:
+            decisions = [authorize(session, source_id, call, terms, now=at) for call in calls]
+            for decision in decisions:
+                if decision.hold:
+                    end(session, source_id, str(decision.hold), 0, grace=120, now=at)
+    tenant, wanted = tenants.by_slug(db.session(), slug), [Wanted("106")]
+    with suppress(Conflict), telephony.refusals_kept(tenant.id, wanted, now=now), unit_of_work() as session:
+        telephony.add(session, tenant, "extensions", wanted, actor=ACTOR, now=now)
 
 
 def _office_hours(dice: random.Random, first: date, end: datetime, zone: ZoneInfo) -> list[datetime]:

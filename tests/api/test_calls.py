@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.db import db, run_in_transaction, unit_of_work
+from app.domain.catalog.models import Resource
 from app.domain.catalog.service import LimitSpec
 from app.domain.metering import calls, holds
 from app.domain.metering.calls import Call, Terms
@@ -164,13 +165,22 @@ def test_a_direction_that_is_not_metered_holds_no_quota_and_counts_as_a_call(ask
 
 def test_grants_are_whole_billing_steps(ask, app):
     with unit_of_work() as session:
-        from app.domain.catalog.models import Resource
-
         voice = session.get_one(Resource, "voice_minutes")
         voice.first_step, voice.next_step = 60, 60
         session.flush()
     assert ask(call_id="a", seconds=100)["seconds"] == 60
     assert ask(call_id="b", seconds=10)["seconds"] == 60
+
+
+def test_a_refusal_keeps_the_least_that_would_have_been_enough(ask, talked, session):
+    with unit_of_work() as act:
+        voice = act.get_one(Resource, "voice_minutes")
+        voice.first_step, voice.next_step = 60, 60
+    talked(5_900)
+    ask(call_id="a", seconds=60)
+    assert ask(call_id="b", seconds=600)["reason"] == "quota_exhausted"
+    (kept,) = session.scalars(select(Refusal))
+    assert (kept.included, kept.carried_in, kept.used, kept.on_hold, kept.wanted) == (6_000, 0, 5_940, 60, 60)
 
 
 def test_a_fax_holds_a_page(ask, meter):

@@ -32,6 +32,11 @@ def key(live_server: LiveServer) -> str:
             make.user(tenant, email)
             make.subscribe(tenant, office, started_at=make.now - timedelta(days=3))
         source = make.source("pbx1")
+        for tenant in sold.values():
+            make.call(tenant, source=source, at=make.now - timedelta(hours=1))  # expires before the next one
+            granted = [make.call(tenant, source=source, caller="101", callee="+4930901820") for _ in range(7)]
+            for call in granted[:6]:
+                make.hang_up(call, source=source, seconds=0)
         for number in range(60):
             make.usage(
                 sold["Acme"], 60, source=source, occurred_at=make.now - timedelta(minutes=number),
@@ -248,6 +253,10 @@ PROVIDER_PAGES = (
     "/provider/sources",
     "/provider/sources/new",
     "/provider/sources/pbx1",
+    "/provider/calls",
+    "/provider/calls?state=unsettled",
+    "/provider/refused",
+    "/provider/tenants/globex/refused",
     "/provider/quarantine",
     "/provider/tenants/acme/thresholds",
     "/provider/notifications",
@@ -265,6 +274,7 @@ PROVIDER_PAGES = (
 TENANT_PAGES = (
     "/portal",
     "/portal/usage",
+    "/portal/refused",
     "/portal/lines",
     "/portal/lines/extensions",
     "/portal/lines/dids/import",

@@ -122,10 +122,10 @@ WHERE tenant_id = :tenant_id AND id = :id AND granted = :seen AND over_at IS NUL
     bindparam("expires_at", type_=UtcDateTime()), bindparam("over_at", type_=UtcDateTime())
 )
 _INSERT_REFUSAL = text("""
-INSERT INTO refusal (tenant_id, id, refused_at, reason, resource_code, included, used, on_hold, source_id, call_id,
-                     direction, caller, callee)
-VALUES (:tenant_id, :id, :refused_at, :reason, :resource_code, :included, :used, :on_hold, :source_id, :call_id,
-        :direction, :caller, :callee)
+INSERT INTO refusal (tenant_id, id, refused_at, reason, resource_code, included, carried_in, used, on_hold, wanted,
+                     source_id, call_id, direction, caller, callee)
+VALUES (:tenant_id, :id, :refused_at, :reason, :resource_code, :included, :carried_in, :used, :on_hold, :wanted,
+        :source_id, :call_id, :direction, :caller, :callee)
 ON CONFLICT DO NOTHING""").bindparams(bindparam("refused_at", type_=UtcDateTime()))
 
 

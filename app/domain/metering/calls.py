@@ -55,12 +55,14 @@ class Terms:
 
 
 class MetLimit(NamedTuple):
-    """The limit that refused a call, and how things stood. Base units of the resource."""
+    """The limit that refused a call, how things stood, and the least that was wanted. Base units of the resource."""
 
     resource: str
     included: int | None
+    carried_in: int
     used: int
     on_hold: int
+    wanted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +168,13 @@ def _decide(connection: Connection, row: Row[Any], source_id: int, call: Call, t
     calls = _calls_meter(row)
     if call_store.take(connection, calls, used=1) is None:
         standing = call_store.standing(connection, calls)
-        return Decision(False, reason="concurrency_reached", limit=_met(calls, standing))
+        return Decision(False, reason="concurrency_reached", limit=_met(calls, standing, 1))
     meter = _meter(row, _period_on(row, now))
     wanted = _wanted(row, call, terms)
     granted, standing = _reserve(connection, meter, row, wanted)
     if wanted and not granted:
         holds.free(connection, {(row.tenant_id, CONCURRENT, str(NO_PERIOD)): Change(-1, 0)})
-        return Decision(False, reason="quota_exhausted", limit=_met(meter, standing))
+        return Decision(False, reason="quota_exhausted", limit=_met(meter, standing, row.first_step))
     seconds = granted if granted and call.kind == "voice" else terms.seconds
     name, expires_at = HoldName(row.tenant_id, new_id()), now + timedelta(seconds=seconds + terms.grace)
     call_store.insert_hold(
@@ -212,7 +214,7 @@ def _look(connection: Connection, row: Row[Any], now: datetime) -> Decision:
     ):
         standing = call_store.standing(connection, meter)
         if meter.blocks_at is not None and standing.free(meter.blocks_at) < least:
-            return Decision(False, reason=reason, limit=_met(meter, standing))
+            return Decision(False, reason=reason, limit=_met(meter, standing, least))
     return Decision(True)
 
 
@@ -240,7 +242,7 @@ def _extend(
         if extra:  # less than what it talked beyond its grant already: of no use to it
             holds.free(connection, {(row.tenant_id, row.resource_code, str(row.period_on)): Change(0, extra)})
             standing = call_store.standing(connection, meter)
-        return Decision(False, hold=name, reason="quota_exhausted", limit=_met(meter, standing))
+        return Decision(False, hold=name, reason="quota_exhausted", limit=_met(meter, standing, row.next_step))
     expires_at = now + timedelta(seconds=seconds + terms.grace)
     call_store.change_hold(connection, row, granted=row.granted + extra, expires_at=expires_at, over_at=None)
     return Decision(True, seconds, name, expires_at, standing.remaining(meter.included))
@@ -306,14 +308,15 @@ def _calls_meter(row: Row[Any]) -> LimitedMeter:
     return LimitedMeter(row.tenant_id, CONCURRENT, NO_PERIOD, row.calls_included, row.calls_at_limit or "block")
 
 
-def _met(meter: LimitedMeter, standing: Standing) -> MetLimit:
-    return MetLimit(meter.resource_code, meter.included, standing.used, standing.on_hold)
+def _met(meter: LimitedMeter, standing: Standing, wanted: int) -> MetLimit:
+    used, on_hold, carried_in = standing
+    return MetLimit(meter.resource_code, meter.included, carried_in, used, on_hold, wanted)
 
 
 def _keep_refusal(
     connection: Connection, tenant_id: int, source_id: int, call: Call, decision: Decision, now: datetime
 ) -> None:
-    limit = decision.limit or MetLimit("", None, 0, 0)
+    limit = decision.limit or MetLimit("", None, 0, 0, 0, 0)
     call_store.insert_refusal(
         connection,
         tenant_id=tenant_id,
@@ -322,8 +325,10 @@ def _keep_refusal(
         reason=decision.reason,
         resource_code=limit.resource,
         included=limit.included,
+        carried_in=limit.carried_in,
         used=limit.used,
         on_hold=limit.on_hold,
+        wanted=limit.wanted,
         source_id=source_id,
         call_id=call.call_id,
         direction=call.direction,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.core.errors import NotFound
@@ -13,18 +13,16 @@ from app.core.periods import local_midnight
 from app.domain.accounts.models import Source
 from app.domain.catalog.models import Resource
 from app.domain.metering.models import Meter, UsageDay, UsageRecord
+from app.domain.metering.newest_first import Cursor, Page, read_page
 
-Cursor = tuple[datetime, int]  # occurred_at and id of the last row shown
 PAGE_SIZE = 50
 CHUNK = 1_000
-_KEY = tuple_(UsageRecord.occurred_at, UsageRecord.id)
 _NEGATIVE = aliased(UsageRecord)
 _LISTED = (
     select(UsageRecord, Resource, Source.code, func.coalesce(_NEGATIVE.reversal_reason, ""))
     .join(Resource, Resource.code == UsageRecord.resource_code)
     .join(Source, Source.id == UsageRecord.source_id)
     .outerjoin(_NEGATIVE, and_(_NEGATIVE.tenant_id == UsageRecord.tenant_id, _NEGATIVE.reverses_id == UsageRecord.id))
-    .order_by(UsageRecord.occurred_at.desc(), UsageRecord.id.desc())
 )
 
 
@@ -53,15 +51,6 @@ class UsageRow:
 
 
 @dataclass(frozen=True, slots=True)
-class UsagePage:
-    """Rows newest first, and where the next older page begins (None at the end)."""
-
-    rows: list[UsageRow]
-    older: Cursor | None
-    newer: Cursor | None = None  # where the page before begins, read backwards
-
-
-@dataclass(frozen=True, slots=True)
 class UsageTotal:
     """The base units of a resource that were counted, and in how many records where that is known."""
 
@@ -79,38 +68,23 @@ def find_usage(
     after: Cursor | None = None,
     before: Cursor | None = None,
     most: int = PAGE_SIZE,
-) -> UsagePage:
+) -> Page[UsageRow]:
     """One page of the records that fit, by keyset: the last page costs what the first does. One statement.
 
     `after` a row come the older ones; `before` a row the newer ones next to it.
     """
-    if before is not None:
-        return _page_before(session, _select(tenant_id, query, zone).where(before < _KEY), most)
-    statement = _select(tenant_id, query, zone)
-    rows = _rows(session, (statement.where(after > _KEY) if after else statement).limit(most + 1))
-    shown = rows[:most]
-    return UsagePage(shown, _key(shown[-1]) if len(rows) > most else None, _key(shown[0]) if after and shown else None)
-
-
-def _page_before(session: Session, statement: Select[UsageRecord, Resource, str, str], most: int) -> UsagePage:
-    upwards = statement.order_by(None).order_by(UsageRecord.occurred_at, UsageRecord.id).limit(most + 1)
-    rows = _rows(session, upwards)
-    shown = rows[:most][::-1]
-    if not shown:
-        return UsagePage([], None)
-    return UsagePage(shown, _key(shown[-1]), _key(shown[0]) if len(rows) > most else None)
-
-
-def _key(row: UsageRow) -> Cursor:
-    return row.record.occurred_at, row.record.id
+    record, statement = UsageRecord, _select(tenant_id, query, zone)
+    page = read_page(session, statement, record.occurred_at, record.id, after=after, before=before, most=most)
+    return Page([UsageRow(*row) for row in page.rows], page.older, page.newer)
 
 
 def record_of(session: Session, tenant_id: int, record_id: int) -> UsageRow:
     """One record of the tenant. Raises NotFound (`unknown_record`)."""
-    found = _rows(session, _select(tenant_id, UsageQuery(), ZoneInfo("UTC")).where(UsageRecord.id == record_id))
-    if not found:
+    statement = _select(tenant_id, UsageQuery(), ZoneInfo("UTC"))
+    found = session.execute(statement.where(UsageRecord.id == record_id)).first()
+    if found is None:
         raise NotFound("unknown_record", "The tenant has no such record.")
-    return found[0]
+    return UsageRow(*found)
 
 
 def every_usage(session: Session, tenant_id: int, query: UsageQuery, *, zone: ZoneInfo) -> Iterator[UsageRow]:
@@ -215,7 +189,3 @@ def _days_fit(query: UsageQuery) -> Iterator[ColumnElement[bool]]:
 def _has_number(text: str) -> ColumnElement[bool]:
     part = text.lstrip("+").replace("%", "").replace("_", "")
     return or_(UsageRecord.caller.contains(part), UsageRecord.callee.contains(part))
-
-
-def _rows(session: Session, statement: Select[UsageRecord, Resource, str, str]) -> list[UsageRow]:
-    return [UsageRow(*row) for row in session.execute(statement)]

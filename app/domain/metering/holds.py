@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row
 from sqlalchemy.orm import Session
 
+from app.core.errors import Conflict, NotFound
+from app.domain.audit import service as audit
 from app.domain.metering import store
-from app.domain.metering.models import NO_PERIOD
+from app.domain.metering.models import NO_PERIOD, Hold
+from app.domain.tenants.models import Tenant
 
 CONCURRENT = "concurrent_calls"
 MOST_AT_ONCE = 500  # holds that expire in one transaction
@@ -74,6 +77,23 @@ def release(session: Session, source_id: int, call_id: str, hold: str, *, now: d
     found = _unreported(connection, source_id, [CallReport(None, call_id, hold)])
     if found:
         free(connection, _freed(store.end_holds(connection, found, "released", now=now, reported=True)))
+
+
+def release_by_hand(session: Session, name: HoldName, *, actor: str, now: datetime) -> None:
+    """End the hold of a call that is stuck, exactly once. Its CDR, should it come, counts as any other.
+
+    Raises NotFound (`unknown_hold`), and Conflict (`hold_ended`) where it ended before.
+    """
+    connection = session.connection()
+    hold, tenant = session.get(Hold, name), session.get(Tenant, name.tenant_id)
+    if hold is None or tenant is None:
+        raise NotFound("unknown_hold", "No hold has this name.")
+    ended = store.end_holds(connection, [name], "released", now=now)
+    if not ended:
+        raise Conflict("hold_ended", "The hold had ended already.")
+    free(connection, _freed(ended))
+    details = {"hold": str(name), "call": hold.call_id, "caller": hold.caller, "callee": hold.callee}
+    audit.record(session, actor, "hold.release", f"tenant:{tenant.slug}", tenant_id=tenant.id, now=now, **details)
 
 
 def expire(session: Session, *, now: datetime, tenant_id: int | None = None) -> int:

@@ -178,7 +178,8 @@ def nearest_limits(session: Session, *, now: datetime, most: int = 8) -> list[tu
 
 
 _FINGERPRINTS = """
-SELECT t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, p.id, p.revision_id, sum(m.version)
+SELECT t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, p.id, p.revision_id, sum(m.version),
+       (SELECT max(r.id) FROM refusal r WHERE r.tenant_id = t.id)
 FROM tenant t
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id
@@ -188,7 +189,7 @@ GROUP BY t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, p.id, p.rev
 
 
 def fingerprints(tenant_ids: list[int], *, now: datetime) -> dict[int, str]:
-    """A short text per tenant that differs once its meters, its package or a limit differ.
+    """A short text per tenant that differs once its meters, its package, a limit or what was refused differ.
 
     One statement, outside any transaction: it is asked at every look and every poll.
     """

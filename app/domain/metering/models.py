@@ -105,6 +105,10 @@ class MeterBeyond(Base):
     quantity: Mapped[Quantity]
 
 
+# A hold that expired before its CDR came, or a call over whose CDR has not come yet.
+UNSETTLED = "reported_at IS NULL AND (ended_as = 'expired' OR over_at IS NOT NULL AND ended_at IS NULL)"
+
+
 class Hold(Base):
     """What is reserved for a call in progress. Ends exactly once: settled by its CDR, released or expired.
 
@@ -139,6 +143,13 @@ class Hold(Base):
             "call_id",
             sqlite_where=text("reported_at IS NULL"),
             postgresql_where=text("reported_at IS NULL"),
+        ),
+        Index(
+            "unsettled_holds",
+            "created_at",
+            "id",
+            sqlite_where=text(UNSETTLED),
+            postgresql_where=text(UNSETTLED),
         ),
     )
     tenant_id: Mapped[TenantId]
@@ -175,6 +186,8 @@ class Refusal(Base):
             sqlite_where=text("call_id <> ''"),
             postgresql_where=text("call_id <> ''"),
         ),
+        Index("refusals_of_a_tenant", "tenant_id", "refused_at", "id"),
+        Index("refusals_newest_first", "refused_at", "id"),
     )
     tenant_id: Mapped[TenantId]
     id: Mapped[Id]
@@ -182,8 +195,10 @@ class Refusal(Base):
     reason: Mapped[Code]  # quota_exhausted, concurrency_reached, tenant_suspended, limit_reached, ...
     resource_code: Mapped[Code] = mapped_column(default="")  # whose limit was met; empty: none was
     included: Mapped[Quantity | None]
+    carried_in: Mapped[Quantity] = mapped_column(default=0)
     used: Mapped[Quantity] = mapped_column(default=0)
     on_hold: Mapped[Quantity] = mapped_column(default=0)
+    wanted: Mapped[Quantity] = mapped_column(default=1)  # the least that would have been enough
     source_id: Mapped[Ref | None] = mapped_column(ForeignKey("source.id"))  # none: someone in the portal
     call_id: Mapped[Line] = mapped_column(default="")
     direction: Mapped[str] = mapped_column(String(16), default="")

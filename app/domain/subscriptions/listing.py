@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, select, tuple_
 from sqlalchemy.orm import Session, contains_eager, lazyload
 
 from app.domain.catalog.models import Package, PackageRevision
 from app.domain.subscriptions.models import Subscription
+from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
 
 PAGE_SIZE = 25
@@ -126,8 +127,7 @@ def _joined(statement: Statement) -> Statement:
 
 def _where(statement: Statement, query: TenantQuery, among: Collection[int] | None) -> Statement:
     if query.text:
-        names = (Tenant.name, Tenant.slug, Tenant.domain, Tenant.account_code)
-        statement = statement.where(or_(*(name.icontains(query.text, autoescape=True) for name in names)))
+        statement = statement.where(tenants.is_called(query.text))
     if query.package:
         statement = statement.where(Package.code == query.package)
     if query.state in STATES:

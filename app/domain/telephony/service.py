@@ -120,13 +120,13 @@ def refusals_kept(
         yield
     except Conflict as error:
         if error.code == LIMIT_REACHED:
-            limit, names = error.details["limit"], ", ".join(each.name.strip() for each in wanted)
+            limit, names = error.details["limit"], [each.name.strip() for each in wanted]
             run_in_transaction(lambda session: _keep_refusal(session, tenant_id, limit, names, source_id, now))
         raise
 
 
 def _keep_refusal(
-    session: Session, tenant_id: int, limit: dict[str, Any], names: str, source_id: int | None, now: datetime
+    session: Session, tenant_id: int, limit: dict[str, Any], names: list[str], source_id: int | None, now: datetime
 ) -> None:
     session.add(
         Refusal(
@@ -137,8 +137,9 @@ def _keep_refusal(
             resource_code=limit["resource"],
             included=limit["included"],
             used=limit["used"],
+            wanted=len(names),
             source_id=source_id,
-            callee=names[:255],
+            callee=", ".join(names)[:255],
         )
     )
 

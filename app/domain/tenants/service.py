@@ -7,7 +7,7 @@ from datetime import datetime
 from zoneinfo import available_timezones
 
 from babel.numbers import list_currencies
-from sqlalchemy import delete, select, update as sql_update
+from sqlalchemy import ColumnElement, delete, or_, select, update as sql_update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
@@ -118,6 +118,12 @@ def by_name(session: Session, name: str) -> Tenant:
     if tenant is None:
         raise NotFound("unknown_tenant", f"No tenant is known as “{name}”.")
     return tenant
+
+
+def is_called(text: str) -> ColumnElement[bool]:
+    """The condition that `text` is part of a tenant's name, slug, PBX domain or account code."""
+    names = (Tenant.name, Tenant.slug, Tenant.domain, Tenant.account_code)
+    return or_(*(name.icontains(text, autoescape=True) for name in names))
 
 
 def by_slug(session: Session, slug: str) -> Tenant:

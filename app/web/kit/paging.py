@@ -1,12 +1,19 @@
 """The addresses of a paged, filtered list."""
 
+from datetime import datetime
 from typing import Any
 
 from flask import request, url_for
 
 from app.core.cursor import decode_cursor, encode_cursor
 
-__all__ = ["decode_cursor", "encode_cursor", "here"]
+__all__ = ["decode_cursor", "encode_cursor", "here", "newest_first_key"]
+
+
+def newest_first_key(name: str) -> tuple[datetime, int] | None:
+    """The key in the argument `after` or `before` of a list by moment and id, or None for the first page."""
+    found = decode_cursor(request.args.get(name), datetime, int)
+    return (found[0], found[1]) if found else None
 
 
 def here(**changes: str | int | None) -> str:

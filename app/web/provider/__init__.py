@@ -9,6 +9,7 @@ bp.before_request(staff_only)
 
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     billing,
+    calls,
     home,
     invoices,
     jobs,
@@ -18,6 +19,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     packages,
     payments,
     quarantine,
+    refused,
     resources,
     sources,
     tenant_page,

@@ -60,6 +60,7 @@ def _words(entry: AuditEntry) -> str:
         "request.withdrawn": gettext("Request withdrawn:"),
         "allocation.add": gettext("%(names)s added:", names=_names(entry)),
         "allocation.release": gettext("%(names)s released:", names=_names(entry)),
+        "hold.release": gettext("A stuck call released:"),
         "resource.create": gettext("New resource:"),
         "source.create": gettext("New source:"),
         "source.update": gettext("Source changed:"),

@@ -1,5 +1,7 @@
 """Where staff arrive: what needs them, what it brings in, what was changed."""
 
+from datetime import timedelta
+
 from flask import Response
 
 from app.core.clock import utc_now
@@ -8,12 +10,14 @@ from app.domain.audit import reading
 from app.domain.changes import requests
 from app.domain.insight import overview
 from app.domain.jobs import service as jobs
-from app.domain.metering import meters, quarantine, thresholds
+from app.domain.metering import call_list, meters, quarantine, refusals, thresholds
+from app.domain.metering.refusals import RefusalQuery
 from app.web.kit.render import render
 from app.web.provider import bp
 from app.web.provider.audit_words import in_words
 
 MOST_NEAR = 8
+DAY = timedelta(days=1)
 
 
 @bp.get("", strict_slashes=False)
@@ -29,6 +33,10 @@ def home() -> Response:
         dead_jobs=jobs.count_dead(session),
         crossed=thresholds.latest(session),
         near=meters.nearest_limits(session, now=now, most=MOST_NEAR),
+        in_progress=call_list.count(session, "in_progress"),
+        unsettled=call_list.count(session, "unsettled"),
+        refused=refusals.count(session, RefusalQuery(since=now - DAY)),
+        most_refused=refusals.most_refused(session, since=now - DAY),
         verified=reading.last_verification(session),
         latest=[in_words(entry) for entry in reading.latest(session)],
     )

@@ -10,6 +10,7 @@ from app.domain.audit import reading
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
+from app.web import refused
 from app.web.guards import current_user
 from app.web.kit.i18n import gettext
 from app.web.kit.refusals import add_refusal
@@ -31,6 +32,7 @@ def tenant(slug: str) -> Response:
         now=now,
         m=shown,
         crossed=thresholds.of_period(session, found.id, shown.period.first_on) if shown.period else [],
+        refused=refused.count_in_period(found, shown.period.start) if shown.period else 0,
         heading_level=2,  # the page has its own head
         subscription=subscriptions.live(session, found.id),
         segments=subscriptions.segments(session, found.id),

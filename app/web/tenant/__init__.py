@@ -14,6 +14,7 @@ from app.web.tenant import (  # noqa: E402, F401  views register on `bp`
     meters,
     notifications,
     plans,
+    refused,
     statements,
     usage,
 )

@@ -11,7 +11,7 @@ from app.db import db
 from app.domain.metering import history, meters, thresholds
 from app.domain.metering.history import UsageQuery
 from app.domain.tenants.models import Tenant
-from app.web import drawn
+from app.web import drawn, refused
 from app.web.kit.render import render
 from app.web.tenant import bp
 
@@ -49,6 +49,7 @@ def _draw(tenant_id: int, now: datetime) -> _Home:
         now=now,
         tenant=tenant,
         crossed=thresholds.of_period(session, tenant.id, found.period.first_on) if found.period else [],
+        refused=refused.count_in_period(tenant, found.period.start) if found.period else 0,
         charted=first,
         days=days,
         rows=history.find_usage(session, tenant_id, UsageQuery(), zone=zone, most=LATEST).rows,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,13 +14,14 @@ from app.db import db
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
 from app.domain.metering import history
-from app.domain.metering.history import UsagePage, UsageQuery
+from app.domain.metering.history import UsageQuery, UsageRow
+from app.domain.metering.newest_first import Page
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from app.web.kit.csv import csv_response
 from app.web.kit.formats import period_text, searched_phone
 from app.web.kit.i18n import gettext
-from app.web.kit.paging import decode_cursor
+from app.web.kit.paging import newest_first_key
 from app.web.kit.render import render
 from app.web.tenant import bp
 
@@ -44,7 +45,7 @@ def usage() -> Response:
     resources = _metered()
     query, problems = _query(resources)
     query, period = _in_period(query)
-    page = UsagePage([], None) if problems else _page(query, zone)
+    page: Page[UsageRow] = Page([]) if problems else _page(query, zone)
     charted = next((resource for resource in resources if resource.code == query.resource), resources[0])
     return render(
         "tenant/usage.html",
@@ -79,8 +80,10 @@ def _metered() -> list[Resource]:
     return [resource for resource in catalog.list_resources(db.session()) if resource.kind == "metered"]
 
 
-def _page(query: UsageQuery, zone: ZoneInfo) -> UsagePage:
-    return history.find_usage(db.session(), g.tenant_id, query, zone=zone, after=_key("after"), before=_key("before"))
+def _page(query: UsageQuery, zone: ZoneInfo) -> Page[UsageRow]:
+    return history.find_usage(
+        db.session(), g.tenant_id, query, zone=zone, after=newest_first_key("after"), before=newest_first_key("before")
+    )
 
 
 def _csv_rows(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Iterator[tuple[Any, ...]]:
@@ -151,11 +154,6 @@ def _in_period(query: UsageQuery) -> tuple[UsageQuery, Period | None]:
         return query, None
     period = subscriptions.period_on_day(subscription, query.period_on)
     return replace(query, period_on=period.first_on), period
-
-
-def _key(name: str) -> history.Cursor | None:
-    found = decode_cursor(request.args.get(name), datetime, int)
-    return (found[0], found[1]) if found else None
 
 
 def _days(resource: Resource, query: UsageQuery, period: Period | None, today: date) -> list[tuple[date, int]]:
