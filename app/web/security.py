@@ -33,13 +33,14 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
     )
 )
-HEADERS = (
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "same-origin"),  # Flask-WTF compares the referrer on HTTPS
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-)
+HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",  # Flask-WTF compares the referrer on HTTPS
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
 YEAR_SECONDS = int(timedelta(days=365).total_seconds())
 MOST_COOKIES = 10_000  # verified ones a worker remembers
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -107,17 +108,13 @@ def _with_headers(wsgi_app: WSGIApplication) -> WSGIApplication:
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            added = [*HEADERS, ("Cache-Control", "no-store")]
-            if environ["wsgi.url_scheme"] == "https":
-                added.append(("Strict-Transport-Security", f"max-age={YEAR_SECONDS}"))
             if _is_for_ever(status, environ):
                 headers = [pair for pair in headers if pair[0].lower() != "cache-control"]
-                added.insert(0, ("Cache-Control", f"public, max-age={YEAR_SECONDS}, immutable"))
+                headers.append(("Cache-Control", f"public, max-age={YEAR_SECONDS}, immutable"))
             present = {name.lower() for name, _ in headers}
-            for name, value in added:
-                if name.lower() not in present:
-                    headers.append((name, value))
-                    present.add(name.lower())
+            headers += [(name, value) for name, value in HEADERS.items() if name not in present]
+            if environ["wsgi.url_scheme"] == "https" and "strict-transport-security" not in present:
+                headers.append(("Strict-Transport-Security", f"max-age={YEAR_SECONDS}"))
             return start_response(status, headers, exc_info)
 
         return wsgi_app(environ, start)

@@ -8,6 +8,7 @@ import pytest
 from flask import Blueprint, Flask, abort
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
+from werkzeug.routing import AnyConverter
 
 from app.core.errors import Conflict, Invalid, NotFound, Throttled
 from app.db import unit_of_work
@@ -59,7 +60,10 @@ def test_every_route_is_closed_unless_it_is_opened_by_name(app: Flask) -> None:
         blueprints = set(rule.endpoint.split(".")[:-1])
         if rule.endpoint in OPEN_ENDPOINTS or blueprints & OPEN_BLUEPRINTS:
             continue
-        values = dict.fromkeys(rule.arguments, "1")
+        values = {
+            name: min(kind.items) if isinstance(kind := rule._converters[name], AnyConverter) else "1"
+            for name in rule.arguments
+        }
         with app.test_request_context():
             url = app.url_map.bind("localhost").build(rule.endpoint, values)
         for method in (rule.methods or set()) - {"OPTIONS"}:
