@@ -157,7 +157,9 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(acme, add, count_s
         return len(seen)
 
     edit("gold", dids=None)
-    assert statements("devices", [f"phone {number}" for number in range(count)]) == 7  # one of them asks whether a change of package is due
+    assert (
+        statements("devices", [f"phone {number}" for number in range(count)]) == 7
+    )  # one of them asks whether a change of package is due
     assert statements("dids", [f"+4930{number:07}" for number in range(2_000_000, 2_000_000 + count)]) == 9
 
 
