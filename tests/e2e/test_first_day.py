@@ -152,7 +152,7 @@ def test_a_tenant_is_moved_to_another_package_and_keeps_its_usage(open_as, key):
     tenant, staff = open_as(OTHER), open_as(STAFF)
     before = used(tenant)
     staff.goto("/provider/tenants/globex/plan?package=team")
-    staff.get_by_role("button", name=re.compile("Move to Team")).click()
+    staff.get_by_role("button", name="Change to Team now").click()
     staff.wait_for_url(re.compile(r"/provider/tenants/globex"))
     expect(tenant.locator("[data-meter=voice_minutes]").first).to_have_attribute(
         "data-remaining", str(120_000 - before), timeout=1_500
