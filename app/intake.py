@@ -8,6 +8,7 @@ from app.core.clock import utc_now
 from app.core.usage import Ignored, SourceSettings, Unreadable
 from app.db import run_in_transaction
 from app.domain.metering import holds
+from app.domain.metering.holds import CallReport
 from app.domain.metering.ingest import Report, Result, ingest
 from app.pbx import asterisk, freeswitch
 
@@ -54,9 +55,7 @@ def count_freeswitch(
         return True
     if isinstance(outcome, Ignored):
         count.ignore(outcome.reason)
-        if outcome.call_id or outcome.hold:
-            call_id, hold, now = outcome.call_id, outcome.hold, utc_now()
-            run_in_transaction(lambda session: holds.release(session, source_id, call_id, hold, now=now))
+        _release(source_id, [outcome])
         return False
     count.store(source_id, [Report(outcome, body, "freeswitch", content_type)])
     return True
@@ -66,12 +65,23 @@ def count_asterisk(count: CdrCount, source_id: int, settings: SourceSettings, te
     """Count the rows of a Master.csv, a thousand in a transaction."""
     rows = asterisk.parse_csv(text, settings)
     while chunk := list(islice(rows, CHUNK)):
-        reports, line_numbers = [], []
+        reports, line_numbers, ignored = [], [], []
         for row in chunk:
             if isinstance(row.outcome, Ignored):
                 count.ignore(row.outcome.reason)
+                ignored.append(row.outcome)
             else:
                 reports.append(Report(row.outcome, row.raw, "asterisk"))
                 line_numbers.append(row.line_number)
         if reports:
             count.store(source_id, reports, line_numbers)
+        # After the others: a call that was tried on one trunk and answered on the next is settled by now.
+        _release(source_id, ignored)
+
+
+def _release(source_id: int, ignored: Iterable[Ignored]) -> None:
+    """Free what is on hold for calls whose reports say that nobody talked."""
+    silent = [CallReport(None, each.call_id, each.hold) for each in ignored if each.call_id or each.hold]
+    if silent:
+        now = utc_now()
+        run_in_transaction(lambda session: holds.release(session, source_id, silent, now=now))

@@ -117,7 +117,7 @@ def _meaning(fields: _Fields, zone: ZoneInfo, settings: SourceSettings) -> Usage
         return _fax(fields, fax, started_at, items)
     reason = _not_billed(fields, settings.trunk_patterns)
     if reason:
-        return Ignored(reason)
+        return Ignored(reason, *_call(fields, items)) if reason == "unanswered" else Ignored(reason)
     metered = "outbound" in settings.metered_directions
     return _event(fields, "voice_minutes", seconds, started_at, "outbound", metered, items)
 
@@ -140,7 +140,7 @@ def _fax(fields: _Fields, fax: str, started_at: datetime, items: list[str]) -> U
     """Pages of `fax:SUCCESS:pages=N…`, sent or received, always metered."""
     _, result, *details = fax.split(":")
     if result.upper() != "SUCCESS":
-        return Ignored("fax_failed")
+        return Ignored("fax_failed", *_call(fields, items))
     pages = next((detail[6:] for detail in details if detail.lower().startswith("pages=")), "")
     direction = _FAX_DIRECTIONS.get(fields["lastapp"].lower(), "")
     return _event(fields, "fax_pages", quantity(pages, "pages"), started_at, direction, True, items)
@@ -154,6 +154,7 @@ def _event(
         raise Unreadable("unknown_tenant", "the row has no accountcode")
     if len(identity) > MAX_TEXT:
         raise Unreadable("unreadable_row", "the uniqueid is too long")
+    call_id, hold = _call(fields, items)
     return UsageEvent(
         external_id=identity,
         tenant=tenant,
@@ -164,10 +165,16 @@ def _event(
         direction=direction,
         caller=fields.get("src", "")[:MAX_TEXT],
         callee=fields.get("dst", "")[:MAX_TEXT],
-        call_id=(fields.get("linkedid") or fields.get("uniqueid", ""))[:MAX_TEXT],
-        hold=next((item[5:] for item in items if item.lower().startswith("hold=")), "")[:MAX_TEXT],
+        call_id=call_id,
+        hold=hold,
         attributes={name: fields[name] for name in ("clid", "channel", "dstchannel") if fields.get(name)},
     )
+
+
+def _call(fields: _Fields, items: list[str]) -> tuple[str, str]:
+    """The call that the row belongs to, and the hold that its `userfield` names."""
+    hold = next((item[5:] for item in items if item.lower().startswith("hold=")), "")
+    return (fields.get("linkedid") or fields.get("uniqueid", ""))[:MAX_TEXT], hold[:MAX_TEXT]
 
 
 def _time(text: str, zone: ZoneInfo) -> datetime:

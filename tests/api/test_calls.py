@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import time_machine
 from sqlalchemy import func, select
 
 from app.db import db, run_in_transaction, unit_of_work
@@ -99,8 +100,9 @@ def test_a_call_is_granted_what_it_asks_for_and_holds_it(ask, meter):
     assert meter() == (0, 600) and meter("concurrent_calls") == (1, 0)
 
 
-def test_a_call_that_asks_for_nothing_gets_the_configured_chunk(ask, clock):
-    answer = ask()
+def test_a_call_that_asks_for_nothing_gets_the_configured_chunk(ask, now):
+    with time_machine.travel(now, tick=False):
+        answer = ask()
     assert answer["seconds"] == 1800
     assert answer["expires_at"] == "2026-11-22T21:32:00Z"  # half an hour and the grace
 
@@ -247,6 +249,47 @@ def test_the_cdr_of_a_call_that_was_not_answered_releases_its_hold(ask, machine,
     answer = machine("POST", "/api/v1/cdr/freeswitch", data=leg)
     assert answer.json["ignored"] == 1
     assert meter() == (0, 0) and the_hold("leg-1").ended_as == "released"
+
+
+def asterisk_row(linkedid, disposition, userfield="", lastapp="Dial", sequence=0):
+    """A row of Master.csv with all 21 columns."""
+    talked = 4 if disposition == "ANSWERED" else 0
+    values = (
+        "acme", "101", "44207", "from-tenant", "", "PJSIP/acme-0", "PJSIP/carrier-1", lastapp, "",
+        "2026-11-22 20:18:18", "", "2026-11-22 20:18:23", talked, talked, disposition, "DOCUMENTATION", linkedid,
+        userfield, "", linkedid, sequence,
+    )  # fmt: skip
+    return ",".join(f'"{value}"' for value in values) + "\n"
+
+
+@pytest.mark.parametrize("by", ["call", "name"])
+@pytest.mark.parametrize("result", ["NO ANSWER", "BUSY", "FAILED", "fax:FAILED"])
+def test_the_asterisk_row_of_a_call_that_was_not_answered_releases_its_hold(ask, machine, meter, by, result):
+    hold, other = ask(call_id="177.1")["hold"], ask(call_id="177.2")["hold"]
+    items = [f"hold={hold}"] if by == "name" else []
+    fax = [result + ":error"] if result.startswith("fax") else []
+    row = asterisk_row("177.1" if by == "call" else "elsewhere", "ANSWERED" if fax else result, ";".join(items + fax))
+    for _ in range(2):  # a growing file is imported again
+        answer = machine("POST", "/api/v1/cdr/asterisk", data=row, headers={"Content-Type": "text/csv"})
+        assert answer.json == {"recorded": 0, "duplicates": 0, "ignored": 1, "quarantined": 0}
+        assert meter() == (0, 1800) and meter("concurrent_calls") == (1, 0)
+    assert the_hold("177.1").ended_as == "released"
+    assert ask("renew", hold=other)["allowed"]
+
+
+def test_an_asterisk_call_tried_on_two_trunks_is_settled_by_the_row_that_was_answered(ask, machine, meter):
+    ask(call_id="177.1")
+    rows = asterisk_row("177.1", "CONGESTION") + asterisk_row("177.1", "ANSWERED", sequence=1)
+    machine("POST", "/api/v1/cdr/asterisk", data=rows, headers={"Content-Type": "text/csv"})
+    assert meter() == (4, 0) and meter("concurrent_calls") == (0, 0)
+    assert the_hold("177.1").ended_as == "settled"
+
+
+def test_an_asterisk_row_of_another_application_frees_no_hold(ask, machine, meter):
+    ask(call_id="177.1")
+    row = asterisk_row("177.1", "ANSWERED", lastapp="Playback")
+    machine("POST", "/api/v1/cdr/asterisk", data=row, headers={"Content-Type": "text/csv"})
+    assert meter() == (0, 1800)
 
 
 def test_an_expired_hold_is_free_for_the_next_call_and_its_cdr_still_counts(ask, meter, talked, clock):

@@ -84,7 +84,7 @@ def test_the_captured_answered_call_is_four_seconds_of_its_tenant() -> None:
 
 def test_the_captured_denied_call_is_unanswered_and_the_cut_one_counts() -> None:
     _, denied, cut = (row.outcome for row in rows(MASTER))
-    assert denied == Ignored("unanswered")
+    assert denied == Ignored("unanswered", call_id="1795378703.3")
     assert isinstance(cut, UsageEvent)
     assert (cut.external_id, cut.quantity) == ("1795378703.5/3", 3)
 
@@ -169,7 +169,21 @@ def test_answered_dials_to_a_trunk_are_billed_and_the_rest_is_ignored_with_a_rea
     changes: dict[str, str], patterns: tuple[str, ...], reason: str
 ) -> None:
     outcome = only(line(**changes), SourceSettings(trunk_patterns=patterns))
-    assert outcome == Ignored(reason) if reason else isinstance(outcome, UsageEvent)
+    assert outcome.reason == reason if reason else isinstance(outcome, UsageEvent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ignored"),
+    [
+        ({"disposition": "BUSY"}, Ignored("unanswered", "1795378690.7")),
+        ({"disposition": "BUSY", "linkedid": ""}, Ignored("unanswered", "1795378698.0")),
+        ({"disposition": "FAILED", "userfield": "rid=1;hold=h_7"}, Ignored("unanswered", "1795378690.7", "h_7")),
+        ({"userfield": "fax:FAILED:pages=1,hold=h_7"}, Ignored("fax_failed", "1795378690.7", "h_7")),
+        ({"lastapp": "Queue", "userfield": "hold=h_7"}, Ignored("not_dial")),
+    ],
+)
+def test_a_call_without_talk_names_what_it_frees(changes: dict[str, str], ignored: Ignored) -> None:
+    assert only(line(**changes)) == ignored
 
 
 def test_a_row_without_accountcode_goes_to_quarantine_only_when_it_would_be_billed() -> None:
@@ -212,7 +226,7 @@ def test_a_fax_need_not_be_a_dial_and_is_always_metered(lastapp: str, direction:
 
 
 def test_a_fax_that_failed_is_neither_pages_nor_voice() -> None:
-    assert only(line(userfield="fax:FAILED:pages=1")) == Ignored("fax_failed")
+    assert only(line(userfield="fax:FAILED:pages=1")).reason == "fax_failed"
 
 
 @pytest.mark.parametrize(

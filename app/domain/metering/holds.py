@@ -71,10 +71,10 @@ def settle(
     return _freed(store.end_holds(connection, found, "settled", now=now, reported=True)) if found else {}
 
 
-def release(session: Session, source_id: int, call_id: str, hold: str, *, now: datetime) -> None:
-    """End what is on hold for a call that is over without having talked."""
+def release(session: Session, source_id: int, silent: Iterable[CallReport], *, now: datetime) -> None:
+    """End what is on hold for calls that are over without having talked; what is not on hold any more stays so."""
     connection = session.connection()
-    found = _unreported(connection, source_id, [CallReport(None, call_id, hold)])
+    found = _unreported(connection, source_id, list(silent))
     if found:
         free(connection, _freed(store.end_holds(connection, found, "released", now=now, reported=True)))
 
