@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.core.forecast import Forecast
 from app.db import unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.service import LimitSpec, PackageSpec
@@ -11,6 +12,7 @@ from app.domain.changes.package_edit import preview_edit
 from app.domain.metering import meters, statement
 from app.domain.metering.models import NO_PERIOD, Meter
 from app.domain.subscriptions import service as subscriptions
+from app.domain.tenants.models import Tenant
 
 
 @pytest.fixture
@@ -110,3 +112,33 @@ def test_only_the_running_statement_tells_what_is_held(session, acme, now):
         for p in (running, before)
     ]
     assert lines == [{"voice_minutes": 0, "extensions": 2}, {"voice_minutes": 0}]
+
+
+def test_the_forecast_goes_on_at_the_pace_of_the_last_seven_days(session, make, acme, now, count_statements):
+    source = make.source()
+    for days, quantity in ((8, 5_000), (7, 350), (1, 350), (0, 100)):  # the eighth day is not asked, today not over
+        make.usage(acme, quantity, source=source, occurred_at=now - timedelta(days=days))
+    tenant = session.get_one(Tenant, acme.id)
+    with count_statements() as seen:
+        voice = next(view for view in meters.current(session, tenant, now=now).meters if view.remaining == 200)
+    assert len(seen) == 2, seen.texts
+    assert voice.forecast == Forecast(700, 7, now + timedelta(days=2))
+
+
+def test_what_is_left_lasts_until_the_period_ends(session, make, acme, now):
+    make.usage(acme, 70, source=make.source(), occurred_at=now - timedelta(days=2))
+    assert found(session, acme, now)["voice_minutes"].forecast == Forecast(70, 7, None)
+
+
+def test_a_young_subscription_is_foreseen_by_the_days_it_has(session, make, now):
+    young = make.tenant("Young")
+    make.subscribe(young, make.package("y", {"voice_minutes": 6_000}), started_at=now - timedelta(days=2))
+    source = make.source()
+    make.usage(young, 1_000, source=source, occurred_at=now - timedelta(days=1))
+    assert found(session, young, now)["voice_minutes"].forecast == Forecast(1_000, 2, now + timedelta(days=10))
+    assert found(session, young, now - timedelta(days=2))["voice_minutes"].forecast is None
+
+
+def test_only_what_is_metered_limited_and_left_is_foreseen(session, make, acme, now):
+    make.usage(acme, 6_000, source=make.source(), occurred_at=now - timedelta(days=1))
+    assert [view.forecast for view in meters.current(session, acme, now=now).meters] == [None, None, None]

@@ -124,3 +124,14 @@ def test_two_users_of_a_tenant_are_served_the_same_drawing_and_their_own_token(m
     tokens = [re.search(r'"X-CSRFToken": "([^"]+)"', page)[1] for page in pages]
     assert tokens[0] != tokens[1]
     assert pages[0].replace(tokens[0], "") == pages[1].replace(tokens[1], "")
+
+
+def test_a_meter_says_when_it_runs_out_and_at_which_pace(office, make, acme, login, now):
+    make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000}), started_at=now - timedelta(days=10))
+    source = make.source()
+    make.usage(acme, 4_200, source=source, occurred_at=now - timedelta(days=3))
+    assert "Lasts until the reset at the pace of the last 7 days, 10 minutes a day." in office.get("/portal").text
+    make.usage(acme, 42_000, source=source, occurred_at=now - timedelta(days=2))
+    for page in (office.get("/portal").text, login(make.staff()).get("/provider/tenants/acme").text):
+        assert '<span class="state near">runs out on 25 Nov</span>' in page
+        assert "Foreseen at the pace of the last 7 days, 110 minutes a day." in page

@@ -4,15 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Unpack
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from app.core.forecast import PACE_DAYS, Forecast, forecast
 from app.core.periods import Period
 from app.db import read_once
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
 from app.domain.metering import opening
-from app.domain.metering.models import NO_PERIOD, Meter
+from app.domain.metering.models import NO_PERIOD, Meter, UsageDay
 from app.domain.metering.opening import MeterKey
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
@@ -61,6 +63,7 @@ class MeterView:
     at_limit: str
     overage_price_micros: int
     currency: str
+    forecast: Forecast | None = None  # of what is metered, limited and not used up, in the running period
 
     @property
     def remaining(self) -> int | None:
@@ -114,16 +117,32 @@ def current(session: Session, tenant: Tenant, *, now: datetime) -> TenantMeters:
     if subscription is None:
         return TenantMeters(tenant, None, None, [])
     period, package = subscriptions.period_of(subscription, now), subscriptions.package_at(subscription, now)
-    meters = in_period(session, subscription, package.revision, period)
+    meters = in_period(session, subscription, package.revision, period, now=now)
     return TenantMeters(tenant, package, period, meters)
 
 
+def pace_days(subscription: Subscription, now: datetime) -> tuple[date, date]:
+    """The days `[first, today)` in the tenant's time zone whose pace a forecast goes on at: none on the first day."""
+    zone = ZoneInfo(subscription.tenant.timezone)
+    today = now.astimezone(zone).date()
+    return max(today - timedelta(days=PACE_DAYS), subscription.started_at.astimezone(zone).date()), today
+
+
 def in_period(
-    session: Session, subscription: Subscription, revision: PackageRevision, period: Period
+    session: Session,
+    subscription: Subscription,
+    revision: PackageRevision,
+    period: Period,
+    *,
+    now: datetime | None = None,
 ) -> list[MeterView]:
-    """The meters of any period, against the limits of `revision`; what has no period is as it stands now."""
+    """The meters of any period, against the limits of `revision`; what has no period is as it stands now.
+
+    With `now` in the period, each that may run out says when. One statement.
+    """
+    pace = pace_days(subscription, now) if now else None
     rows = session.execute(
-        select(*_VIEWED, Meter.version, _ROLLS_OVER)
+        select(*_VIEWED, Meter.version, _ROLLS_OVER, _used_on(subscription.tenant_id, pace).label("recent"))
         .select_from(Resource)
         .outerjoin(
             PackageLimit, and_(PackageLimit.resource_code == Resource.code, PackageLimit.revision_id == revision.id)
@@ -139,7 +158,36 @@ def in_period(
         .where(or_(PackageLimit.included.is_not(None), Meter.used > 0, Meter.on_hold > 0))
         .order_by(Resource.position, Resource.code)
     )
-    return [_opened(session, row, _view(row, revision.currency), subscription.tenant_id, period) for row in rows]
+    views = [
+        (row, _opened(session, row, _view(row, revision.currency), subscription.tenant_id, period)) for row in rows
+    ]
+    if now is None or pace is None:
+        return [view for _, view in views]
+    days = (pace[1] - pace[0]).days
+    return [_foreseen(view, row.recent, days, now, period.end) for row, view in views]
+
+
+def _used_on(tenant_id: int, days: tuple[date, date] | None) -> ColumnElement[int | None]:
+    """What the daily rollup says of `[first, end)` for the selected resource."""
+    if days is None:
+        return literal(None)
+    return (
+        select(func.sum(UsageDay.quantity))
+        .where(
+            UsageDay.tenant_id == tenant_id,
+            UsageDay.day >= days[0],
+            UsageDay.day < days[1],
+            UsageDay.resource_code == Resource.code,
+        )
+        .correlate(Resource)
+        .scalar_subquery()
+    )
+
+
+def _foreseen(view: MeterView, recent: int | None, days: int, now: datetime, end: datetime) -> MeterView:
+    if view.kind != "metered" or not view.remaining:
+        return view
+    return replace(view, forecast=forecast(view.remaining, int(recent or 0), days, now=now, end=end))
 
 
 def fullest(session: Session, found: Iterable[Subscription], *, now: datetime) -> dict[int, MeterView]:

@@ -11,6 +11,7 @@ from flask import Flask, current_app, url_for
 from wtforms import Form
 
 from app.core.clock import utc_now
+from app.core.forecast import Forecast
 from app.web.kit import charts, formats, meter_text, paging
 
 
@@ -22,6 +23,11 @@ def in_days(at: datetime | date, zone: ZoneInfo | str, now: datetime | None = No
 def when(at: datetime, zone: ZoneInfo | str, now: datetime | None = None) -> str:
     """`formats.when` seen from now."""
     return formats.when(at, zone, now or utc_now())
+
+
+def runs_out(forecast: Forecast | None, zone: ZoneInfo | str, now: datetime | None = None) -> str:
+    """`meter_text.runs_out` seen from now."""
+    return meter_text.runs_out(forecast, zone, now or utc_now())
 
 
 def problems(form: Form) -> list[dict[str, str]]:
@@ -79,6 +85,8 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     meter_text.meter_word,
     meter_text.meter_words,
     meter_text.limit_sentence,
+    meter_text.at_pace,
+    runs_out,
     charts.day_bars,
     problems,
 )

@@ -1,10 +1,13 @@
 """What a meter says of itself: words, a tone, the parts of its bar. Pure but for the language."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
-from app.web.kit.formats import HasUnit, money, number, quantity, with_unit
+from app.core.forecast import Forecast
+from app.web.kit.formats import HasUnit, money, number, quantity, shortday, with_unit
 from app.web.kit.i18n import gettext, ngettext
 
 
@@ -104,6 +107,26 @@ def meter_words(meter: Meter) -> str:
     if meter.remaining is not None:
         parts.append(gettext("%(left)s left", left=quantity(meter.remaining, meter)))
     return ", ".join(parts)
+
+
+def runs_out(forecast: Forecast | None, zone: ZoneInfo | str, now: datetime) -> str:
+    """`runs out on 27 Nov`; empty where it lasts or nobody can tell."""
+    if forecast is None or forecast.runs_out_at is None:
+        return ""
+    zone = zone if isinstance(zone, ZoneInfo) else ZoneInfo(zone)
+    day = forecast.runs_out_at.astimezone(zone).date()
+    if day == now.astimezone(zone).date():
+        return gettext("runs out today")
+    return gettext("runs out on %(day)s", day=shortday(day))
+
+
+def at_pace(forecast: Forecast, unit: HasUnit) -> str:
+    """By which method: `at the pace of the last 7 days, 38 minutes a day`."""
+    whole = forecast.a_day // unit.factor * unit.factor or forecast.a_day  # a pace is no bill: no seconds of minutes
+    pace = gettext("%(quantity)s a day", quantity=with_unit(whole, unit))
+    if forecast.days == 1:
+        return gettext("at the pace of yesterday, %(pace)s", pace=pace)
+    return gettext("at the pace of the last %(days)s days, %(pace)s", days=number(forecast.days), pace=pace)
 
 
 def _calls_in_progress(meter: Meter) -> str:
