@@ -10,7 +10,7 @@ from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.service import LimitSpec, PackageSpec
-from app.domain.metering import calls, meters
+from app.domain.metering import calls, meters, opening
 from app.domain.metering.calls import Call, Terms
 from app.domain.metering.ingest import Report, ingest
 from app.domain.metering.models import Meter, UsageRecord
@@ -58,6 +58,8 @@ def talk(make):
 
 def carried(month):
     db.session.rollback()
+    again = list(opening.recount(db.session.connection()))
+    assert again == [(key, kept, kept) for key, _, kept in again]
     return db.session.scalar(select(Meter.carried_in).where(Meter.period_on == date(2026, month, 1)))
 
 

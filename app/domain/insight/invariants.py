@@ -4,6 +4,8 @@ Every statement reads its tables once, adds up in the database and returns diffe
 million records cost a scan and no memory here. Its columns are tenant_id, resource, period, what, expected, found:
 `expected` is recounted from the rows, `found` is what is kept of them.
 
+What a meter carries in is worked out by `opening.recount`, with the rule that opened it, not by a statement.
+
 Not to be recounted: how many reports were accepted is answered and stored nowhere, so "accepted = recorded +
 quarantined" can be checked from outside alone (the fault tests do). What of it leaves traces is checked: each record
 was counted in its meter in the transaction that wrote it, and each replay left its record. The daily rollup is

@@ -10,9 +10,13 @@ from sqlalchemy.orm import Session
 
 from app.db import UtcDateTime
 from app.domain.insight.invariants import CHECKS, OVERDUE, Check
+from app.domain.metering import opening
 from app.domain.metering.models import NO_PERIOD
+from app.domain.tenants.models import Tenant
 
 CHUNK = 500  # differences read at once
+CARRIED_IN = "carried_in"  # what lives on is no sum: it is recounted period by period
+CODES = (*(check.code for check in CHECKS), CARRIED_IN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,22 @@ class Difference:
 def differences(session: Session, *, now: datetime) -> Iterator[Difference]:
     """Everything that differs, as it is found: a statement for each invariant, over all tenants.
 
+    What is carried from period to period takes four statements for each tenant and resource that has rollover.
+
     What is being written meanwhile differs by chance unless the transaction sees one moment: see `app.db.snapshot`.
     """
     for check in CHECKS:
         rows = session.execute(_statement(check, now), execution_options={"yield_per": CHUNK})
         for slug, resource, period, what, expected, found in rows:
             yield Difference(check.code, slug or "", resource, period or "", what, int(expected), int(found))
+    yield from _carried_in(session)
+
+
+def _carried_in(session: Session) -> Iterator[Difference]:
+    for key, expected, found in opening.recount(session.connection()):
+        if expected != found:
+            slug = session.get_one(Tenant, key.tenant_id).slug
+            yield Difference(CARRIED_IN, slug, key.resource_code, key.period_on.isoformat(), "", expected, found)
 
 
 def _statement(check: Check, now: datetime) -> TextClause:

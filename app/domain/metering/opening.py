@@ -4,13 +4,13 @@ The rule is that of the limit in force as the period begins, what was left that 
 both are read from the segments and revisions of the past, nothing is copied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, and_, select, update
+from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from app.core.periods import Interval, Period, period_on
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision
@@ -67,6 +67,24 @@ def carried_into(connection: Connection, key: MeterKey) -> int:
     return _carried(connection, key, lock=False)
 
 
+def recount(connection: Connection) -> Iterator[tuple[MeterKey, int, int]]:
+    """Every meter that anything is or may be carried into: what comes into it, worked out anew, and what is kept."""
+    rolled_over = select(PackageLimit.resource_code).where(PackageLimit.rollover_periods > 0)
+    either = or_(Meter.carried_in != 0, Meter.resource_code.in_(rolled_over))
+    series = select(Meter.tenant_id, Meter.resource_code).where(either).distinct()
+    for tenant_id, resource_code in connection.execute(series).all():
+        yield from _recount(connection, MeterKey(tenant_id, resource_code, date.max))
+
+
+def _recount(connection: Connection, last: MeterKey) -> Iterator[tuple[MeterKey, int, int]]:
+    subscriber, kept = _subscriber(connection, last.tenant_id), _meters(connection, last)
+    past = _read_past(connection, last, subscriber.subscription_id) if subscriber else None
+    used = {first_on: row.used for first_on, row in kept.items()}
+    for first_on, row in kept.items():
+        expected = _add_up(subscriber, past, first_on, lambda: used) if subscriber and past else 0
+        yield replace(last, period_on=first_on), expected, row.carried_in
+
+
 @dataclass(frozen=True, slots=True)
 class _Past:
     """Which limits of a resource were in force when, for one tenant: read in three statements."""
@@ -112,20 +130,25 @@ class _Subscriber:
 
 def _carried(connection: Connection, key: MeterKey, *, lock: bool) -> int:
     subscriber = _subscriber(connection, key.tenant_id)
-    periods = subscriber.periods_before(key.period_on) if subscriber else []
-    if subscriber is None or not periods:
+    if subscriber is None or key.period_on <= subscriber.anchor_on:
         return 0
     past = _read_past(connection, key, subscriber.subscription_id)
-    rule = past.limit_at(periods[-1].end)[0]
+    return _add_up(subscriber, past, key.period_on, lambda: _used(connection, key, lock))
+
+
+def _add_up(subscriber: _Subscriber, past: _Past, first_on: date, used: Callable[[], dict[date, int]]) -> int:
+    """What comes into the period from `first_on`; `used` by period is asked only where anything may be carried over."""
+    periods = subscriber.periods_before(first_on)
+    rule = past.limit_at(periods[-1].end)[0] if periods else Rule()
     if not rule.periods:
         return 0
-    used = _used(connection, key, lock)
+    spent = used()
     return carried_in(
         (
             PastPeriod(
                 past.limit_at(max(period.start, subscriber.started_at))[0],
                 past.limit_at(period.end - INSTANT)[1],
-                used.get(period.first_on, 0),
+                spent.get(period.first_on, 0),
             )
             for period in periods
         ),
@@ -171,8 +194,13 @@ def _read_past(connection: Connection, key: MeterKey, subscription_id: int) -> _
 
 def _used(connection: Connection, key: MeterKey, lock: bool) -> dict[date, int]:
     """What was used in the periods before, locked: nobody may add to them while this is worked out."""
+    return {period_on: row.used for period_on, row in _meters(connection, key, lock).items()}
+
+
+def _meters(connection: Connection, key: MeterKey, lock: bool = False) -> dict[date, Row[date, int, int]]:
+    """Used and carried in by period, of those before the one of `key`, oldest first."""
     found = (
-        select(Meter.period_on, Meter.used)
+        select(Meter.period_on, Meter.used, Meter.carried_in)
         .where(
             Meter.tenant_id == key.tenant_id,
             Meter.resource_code == key.resource_code,
@@ -181,4 +209,4 @@ def _used(connection: Connection, key: MeterKey, lock: bool) -> dict[date, int]:
         .order_by(Meter.period_on)
     )
     rows = connection.execute(found.with_for_update() if lock else found)
-    return {row.period_on: row.used for row in rows}
+    return {row.period_on: row for row in rows}

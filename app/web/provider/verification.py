@@ -21,6 +21,7 @@ def check_words() -> dict[str, str]:
         "meter_used": gettext("The meter and the sum of its records"),
         "meter_records": gettext("How many records the meter counts"),
         "meter_beyond": gettext("What lies beyond the limit, by price"),
+        "carried_in": gettext("What the meter carries in and what earlier periods left"),
         "day_quantity": gettext("The days' totals and the records"),
         "day_records": gettext("How many records the days count"),
         "record_parts": gettext("A record and the sum of its parts"),
