@@ -23,6 +23,7 @@ _CONTENT = {
     "setup_fee": "0.00",
     "public": True,
     "tenants_may": "change",
+    "blocked_prefixes": ["0900", "1900"],
     "limits": [
         {"resource": "fax_pages", "included": 100, "at_limit": "block", "overage_price": "0.00"},
         {"resource": "voice_minutes", "included": 60_000, "at_limit": "charge", "overage_price": "0.02"},
@@ -36,7 +37,8 @@ _PROFILE = {
     "timezone": "Europe/Berlin",
     "currency": "EUR",
 }
-_TENANT = {"slug": "acme", **_PROFILE, "country": "", "contact_name": "", "contact_email": "", "status": "active"}
+_TENANT: dict[str, Any] = {"slug": "acme", **_PROFILE, "country": "", "contact_name": "", "contact_email": ""}
+_TENANT |= {"blocked_prefixes": [], "status": "active"}
 _START = "2026-11-01T00:00:00+01:00"
 _PERIOD = {"start": _START, "end": "2026-12-01T00:00:00+01:00"}
 _SUBSCRIPTION = {"tenant": "acme", "package": "gold", "revision": 1, "started_at": _START, "period": _PERIOD}

@@ -11,6 +11,7 @@ from app.api.blueprint import answer, body_as, operation
 from app.api.idempotency import transact
 from app.api.problems import invalid
 from app.core.clock import utc_now
+from app.core.destinations import checked_prefixes
 from app.core.errors import NotFound
 from app.core.money import format_micros, parse_micros
 from app.db import db
@@ -37,7 +38,10 @@ class Limit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PackageBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A package's content. Money as decimal strings. What tenants may do about a public one: change to it, ask, see."""
+    """A package's content. Money as decimal strings. What tenants may do about a public one: change to it, ask, see.
+
+    Outbound calls to numbers that begin with one of `blocked_prefixes` are refused.
+    """
 
     name: str
     currency: str = "EUR"
@@ -47,6 +51,7 @@ class PackageBody(msgspec.Struct, forbid_unknown_fields=True):
     setup_fee: str = "0"
     public: bool = True
     tenants_may: Literal["change", "ask", "see"] = "change"
+    blocked_prefixes: list[str] = []
     limits: list[Limit] = []
 
 
@@ -64,6 +69,7 @@ class PackageAnswer(msgspec.Struct):
     setup_fee: str
     public: bool
     tenants_may: str
+    blocked_prefixes: list[str]
     limits: list[Limit]
 
 
@@ -111,6 +117,7 @@ def _spec(body: PackageBody) -> PackageSpec:
         setup_fee_micros=_micros(body.setup_fee, "/setup_fee"),
         public=body.public,
         tenants_may=body.tenants_may,
+        blocked_prefixes=checked_prefixes(body.blocked_prefixes),
         limits=tuple(
             LimitSpec(
                 limit.resource,
@@ -146,6 +153,7 @@ def _shown(package: Package) -> PackageAnswer:
         setup_fee=format_micros(revision.setup_fee_micros),
         public=revision.public,
         tenants_may=revision.tenants_may,
+        blocked_prefixes=revision.blocked_prefixes.split(),
         limits=[
             Limit(
                 limit.resource,

@@ -1,6 +1,6 @@
 """Tenants over the API: profile, subscription, meters."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from app.api.blueprint import answer, body_as, in_utc, operation
 from app.api.idempotency import transact
 from app.api.problems import invalid
 from app.core.clock import utc_now
+from app.core.destinations import checked_prefixes
 from app.core.errors import NotFound
 from app.core.periods import Period
 from app.db import db
@@ -38,6 +39,7 @@ class TenantBody(msgspec.Struct, forbid_unknown_fields=True):
     country: str | msgspec.UnsetType = msgspec.UNSET
     contact_name: str | msgspec.UnsetType = msgspec.UNSET
     contact_email: str | msgspec.UnsetType = msgspec.UNSET
+    blocked_prefixes: list[str] | msgspec.UnsetType = msgspec.UNSET  # on top of its package's
 
 
 class TenantAnswer(msgspec.Struct):
@@ -52,6 +54,7 @@ class TenantAnswer(msgspec.Struct):
     country: str
     contact_name: str
     contact_email: str
+    blocked_prefixes: list[str]
     status: str
 
 
@@ -121,6 +124,8 @@ def put_tenant(slug: str) -> Response:
     """The same body again changes nothing."""
     body = body_as(TenantBody)
     given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not msgspec.UNSET}
+    if "blocked_prefixes" in given:
+        given["blocked_prefixes"] = checked_prefixes(given["blocked_prefixes"])
     actor, now = f"source {g.key.source.code}", utc_now()
 
     def act(session: Session) -> Response:
@@ -190,8 +195,9 @@ def get_meters(ref: str) -> Response:
 
 
 def _tenant(tenant: Tenant) -> TenantAnswer:
-    profile = tenants.profile_of(tenant)
-    return TenantAnswer(**{name: getattr(profile, name) for name in TenantProfile.__slots__}, status=tenant.status)
+    profile = asdict(tenants.profile_of(tenant))
+    blocked = tenant.blocked_prefixes.split()
+    return TenantAnswer(**{**profile, "blocked_prefixes": blocked}, status=tenant.status)
 
 
 def subscription_answer(subscription: Subscription, now: datetime) -> SubscriptionAnswer:

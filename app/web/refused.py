@@ -71,6 +71,7 @@ def reason_choices() -> list[tuple[str, str]]:
         "quota_exhausted": gettext("Used up"),
         "concurrency_reached": gettext("Too many calls at once"),
         "limit_reached": gettext("No room for more"),
+        "destination_blocked": gettext("Blocked destination"),
         "tenant_suspended": gettext("Suspended"),
         "no_subscription": gettext("Without a package"),
     }

@@ -9,8 +9,9 @@ import time_machine
 from sqlalchemy import func, select
 
 from app.db import db, run_in_transaction, unit_of_work
+from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.service import LimitSpec, PackageSpec
 from app.domain.metering import calls, holds
 from app.domain.metering.calls import Call, Terms
 from app.domain.metering.models import NO_PERIOD, Hold, Meter, Refusal
@@ -138,6 +139,45 @@ def test_a_suspended_tenant_is_refused_before_anything_else(ask, acme, now):
     with unit_of_work() as session:
         tenants.set_suspended(session, session.get_one(Tenant, acme.id), True, actor="test", now=now)
     assert ask()["reason"] == "tenant_suspended"
+
+
+@pytest.mark.parametrize("where", ["package", "tenant"])
+def test_a_blocked_destination_is_refused_after_the_subscription_and_before_concurrency(
+    ask, make, acme, meter, session, now, where
+):
+    given = {"blocked_prefixes": "0900 1900"}
+    with unit_of_work() as act:
+        if where == "tenant":
+            tenant = act.merge(acme)
+            tenants.update(act, tenant, replace(tenants.profile_of(tenant), **given), actor="test", now=now)
+        else:
+            package, content = catalog.by_code(act, "gold"), PackageSpec("Gold", limits=LIMITS, **given)
+            catalog.publish(act, package, content, actor="test", now=now)
+    for number in range(5):
+        assert ask(call_id=f"c{number}", seconds=60)["allowed"]
+    for number, callee in enumerate(("+1 900 555 0100", "001900555", "1900555", "0900555", "sip:1900555@carrier")):
+        refused = ask(call_id=f"p{number}", callee=callee)
+        assert (refused["allowed"], refused["reason"]) == (False, "destination_blocked")
+        assert refused["message"] and "limit" not in refused
+    assert ask(call_id="more")["reason"] == "concurrency_reached"
+    assert meter("concurrent_calls") == (5, 0)
+    assert sorted(session.scalars(select(Refusal.reason))) == ["concurrency_reached"] + ["destination_blocked"] * 5
+
+
+@pytest.mark.parametrize(
+    ("callee", "direction"),
+    [("190", "outbound"), ("+44900", "outbound"), ("anna1900", "outbound"), ("", "outbound"), ("1900555", "inbound")],
+)
+def test_what_is_not_an_external_number_of_that_beginning_is_not_blocked(ask, make, acme, callee, direction):
+    make.subscribe(acme, make.package("no-premium", LIMITS, blocked_prefixes="19"))
+    assert ask(callee=callee, direction=direction)["allowed"]
+
+
+def test_a_destination_blocked_now_refuses_a_fax_and_leaves_a_call_in_progress(ask, make, acme):
+    hold = ask(callee="1900555")["hold"]
+    make.subscribe(acme, make.package("no-premium", LIMITS, blocked_prefixes="1900"))
+    assert ask("renew", hold=hold)["allowed"]
+    assert ask(call_id="c2", callee="1900555", kind="fax")["reason"] == "destination_blocked"
 
 
 def test_who_is_unknown_or_without_package_is_refused_with_that_reason(ask, make):

@@ -94,6 +94,18 @@ def test_a_senseless_package_is_refused_with_a_pointer(machine, change, pointer)
     assert answer.json["errors"][0]["pointer"] == pointer
 
 
+def test_blocked_destinations_are_set_and_left_alone_where_they_are_not_named(machine):
+    set_ = machine("PUT", "/api/v1/packages/gold", json={**GOLD, "blocked_prefixes": ["+1900", "0900", "1900"]}).json
+    assert set_["blocked_prefixes"] == ["0900", "1900"]
+    machine("PUT", "/api/v1/tenants/acme", json={**ACME, "blocked_prefixes": ["+882"]})
+    assert machine("PUT", "/api/v1/tenants/acme", json=ACME).json["blocked_prefixes"] == ["882"]
+    assert machine("PUT", "/api/v1/tenants/acme", json={**ACME, "blocked_prefixes": []}).json["blocked_prefixes"] == []
+    for path, body in (("packages/gold", GOLD), ("tenants/acme", ACME)):
+        refused = machine("PUT", f"/api/v1/{path}", json={**body, "blocked_prefixes": ["+1 900"]})
+        assert (refused.status_code, refused.json["code"]) == (422, "invalid_prefix")
+        assert refused.json["errors"][0]["pointer"] == "/blocked_prefixes"
+
+
 def test_a_word_that_is_not_known_is_refused(machine):
     assert machine("PUT", "/api/v1/packages/gold", json={**GOLD, "colour": "red"}).status_code == 422
 

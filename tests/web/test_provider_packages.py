@@ -110,6 +110,9 @@ def test_a_duplicate_begins_with_the_same_content(make, staff):
         ({"limit-voice_minutes-price": ""}, "Say what each one costs beyond the limit."),
         ({"price": "12,5"}, "Enter an amount such as 49.00"),
         ({"name": ""}, "Give the package a name."),
+        ({"blocked_prefixes": "+1 900"}, "Enter beginnings of 2 to 15 digits with commas between"),
+        ({"blocked_prefixes": "1"}, "Enter beginnings of 2 to 15 digits with commas between"),
+        ({"blocked_prefixes": ",".join(str(number) for number in range(100, 301))}, "at most 200."),
     ],
 )
 @pytest.mark.databases("sqlite")
@@ -139,6 +142,21 @@ def test_publishing_changes_the_package_and_says_what_changed(make, staff, sessi
     assert "Revision 2 is published." in page
     assert 'Voice minutes <span class="muted">1,000 →</span> 1,200' in page
     assert 'Price <span class="muted">€49.00 →</span> €52.00' in page
+
+
+def test_blocked_destinations_are_part_of_what_is_published(make, staff, session):
+    gold(make)
+    answer = staff.submit(EDIT, form(blocked_prefixes="+1900, 0900,001900,"))
+    assert in_force(session).blocked_prefixes == "0900 1900"
+    page = staff.get(answer.location).get_data(as_text=True)
+    assert 'Blocked destinations <span class="muted">none →</span> 0900, 1900' in page
+    assert "<dd>0900, 1900</dd>" in page and 'value="0900, 1900"' in staff.get(EDIT).get_data(as_text=True)
+    again = form(base="2", blocked_prefixes="1900,0900")
+    staff.submit(EDIT, again)
+    assert catalog.by_code(session, "gold").revision.number == 2  # the same again
+    staff.submit(EDIT, {**again, "blocked_prefixes": ""})
+    session.rollback()
+    assert in_force(session).blocked_prefixes == ""
 
 
 def test_the_same_content_again_makes_no_revision(make, staff, session):

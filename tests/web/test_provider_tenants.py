@@ -112,11 +112,12 @@ def test_the_list_costs_the_same_however_many_rows_it_has(make, staff, count_sta
 
 
 def test_a_tenant_is_created_and_its_page_says_what_is_missing(staff, session):
-    answer = staff.submit("/provider/tenants/new", profile(domain="acme.example"))
+    answer = staff.submit("/provider/tenants/new", profile(domain="acme.example", blocked_prefixes="+1900"))
     assert (answer.status_code, answer.location) == (303, "/provider/tenants/acme")
     assert tenants.by_name(session, "ACME.example").timezone == "Europe/Berlin"
     page = staff.get(answer.location).get_data(as_text=True)
     assert "No package yet" in page and "Nobody can sign in" in page
+    assert "Blocked destinations</dt><dd>1900</dd>" in page
 
 
 @pytest.mark.databases("sqlite")
@@ -132,6 +133,7 @@ def test_a_new_tenant_begins_with_what_the_address_knows(staff):
         ({"name": ""}, "name"),
         ({"contact_email": "nobody"}, "contact_email"),
         ({"slug": "new"}, "slug"),
+        ({"blocked_prefixes": "premium"}, "blocked_prefixes"),
     ],
 )
 @pytest.mark.databases("sqlite")

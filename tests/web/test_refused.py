@@ -1,6 +1,7 @@
 """What was refused, as both sides read it."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 
@@ -94,7 +95,15 @@ def test_each_reason_has_words_and_is_a_filter(office, make, acme, source, add, 
     with unit_of_work() as act:
         tenants.set_suspended(act, act.get_one(Tenant, acme.id), True, actor="t", now=make.now)
     make.call(acme, source=source, at=make.now + timedelta(seconds=1))
-    shown = rows(office.get("/portal/refused"))
+    with unit_of_work() as act:
+        tenant = act.get_one(Tenant, acme.id)
+        tenants.set_suspended(act, tenant, False, actor="t", now=make.now)
+        tenants.update(
+            act, tenant, replace(tenants.profile_of(tenant), blocked_prefixes="1900"), actor="t", now=make.now
+        )
+    make.call(acme, source=source, at=make.now + timedelta(seconds=2), callee="+1900555")
+    blocked, *shown = rows(office.get("/portal/refused"))
+    assert blocked[2:] == ["Calls to this destination are blocked", "–", "–"]
     assert [row[2] for row in shown] == [
         "The service was suspended",
         "No room for 3 more",
@@ -106,6 +115,7 @@ def test_each_reason_has_words_and_is_a_filter(office, make, acme, source, add, 
     for reason, words in (
         ("tenant_suspended", "suspended"),
         ("limit_reached", "No room"),
+        ("destination_blocked", "destination"),
         ("concurrency_reached", "once"),
     ):
         (row,) = rows(office.get(f"/portal/refused?reason={reason}"))

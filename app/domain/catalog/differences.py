@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from app.domain.catalog.service import LimitSpec, PackageSpec
 
-TERMS = ("name", "price_micros", "cost_micros", "setup_fee_micros", "interval", "currency", "public", "tenants_may")
+TERMS = (
+    "name", "price_micros", "cost_micros", "setup_fee_micros", "interval", "currency", "public", "tenants_may",
+    "blocked_prefixes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

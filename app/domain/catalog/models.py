@@ -1,6 +1,16 @@
 """Resources, packages, revisions, limits."""
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db import Base, Code, Id, Line, Micros, Quantity, Ref, Utc
@@ -62,6 +72,7 @@ class PackageRevision(Base):
     public: Mapped[bool]
     # What tenants may do about a public package by themselves: change to it, ask for it, or only see it.
     tenants_may: Mapped[str] = mapped_column(String(8), default="change")
+    blocked_prefixes: Mapped[str] = mapped_column(Text, default="")  # that may not be called; see core/destinations.py
     price_micros: Mapped[Micros]
     cost_micros: Mapped[Micros]
     setup_fee_micros: Mapped[Micros]

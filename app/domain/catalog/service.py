@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from app.core.destinations import checked_prefixes
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.core.quantities import MAX_QUANTITY
@@ -53,6 +54,7 @@ class PackageSpec:
     setup_fee_micros: int = 0
     public: bool = True
     tenants_may: str = "change"
+    blocked_prefixes: str = ""  # of numbers that may not be called, with blanks between
     limits: tuple[LimitSpec, ...] = field(default=())
 
 
@@ -95,6 +97,7 @@ def spec_of(revision: PackageRevision) -> PackageSpec:
         setup_fee_micros=revision.setup_fee_micros,
         public=revision.public,
         tenants_may=revision.tenants_may,
+        blocked_prefixes=revision.blocked_prefixes,
         limits=tuple(
             LimitSpec(
                 limit.resource_code,
@@ -228,7 +231,12 @@ def checked(session: Session, spec: PackageSpec) -> PackageSpec:
         )
     if len({limit.resource for limit in limits}) != len(limits):
         raise Invalid("duplicate_limit", "A resource can have one limit only.", field="limits")
-    return replace(spec, name=spec.name.strip(), limits=tuple(sorted(limits, key=lambda limit: limit.resource)))
+    return replace(
+        spec,
+        name=spec.name.strip(),
+        blocked_prefixes=checked_prefixes(spec.blocked_prefixes.split()),
+        limits=tuple(sorted(limits, key=lambda limit: limit.resource)),
+    )
 
 
 def _check_limit(limit: LimitSpec, known: dict[str, Resource], where: str) -> None:
@@ -271,6 +279,7 @@ def _write_revision(
         name=spec.name,
         public=spec.public,
         tenants_may=spec.tenants_may,
+        blocked_prefixes=spec.blocked_prefixes,
         price_micros=spec.price_micros,
         cost_micros=spec.cost_micros,
         setup_fee_micros=spec.setup_fee_micros,

@@ -67,7 +67,8 @@ _DATES: dict[str, TypeEngine[Any]] = {
 
 _CALLER = (
     text(f"""
-SELECT {_TENANT}, h.id AS hold_id, h.granted, h.expires_at,
+SELECT {_TENANT}, t.blocked_prefixes || ' ' || coalesce(r.blocked_prefixes, '') AS blocked_prefixes,
+       h.id AS hold_id, h.granted, h.expires_at,
        EXISTS (SELECT 1 FROM hold o WHERE o.ended_at IS NULL AND o.expires_at <= :now AND o.tenant_id = t.id) AS overdue
 FROM tenant_name a
 JOIN tenant t ON t.id = a.tenant_id

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row
 from sqlalchemy.orm import Session
 
+from app.core.destinations import blocking_prefix
 from app.core.errors import NotFound
 from app.core.ids import new_id
 from app.core.periods import Interval, period_days
@@ -27,6 +28,7 @@ MESSAGES = {
     "unknown_tenant": "No tenant is known by this name.",
     "tenant_suspended": "The tenant is suspended.",
     "no_subscription": "The tenant has no package.",
+    "destination_blocked": "Numbers that begin like this one may not be called.",
     "concurrency_reached": "All calls that the package allows at once are in progress.",
     "quota_exhausted": "What the package includes is used up or held by calls in progress.",
     "hold_ended": "The hold has ended: its call is over, or nobody renewed it in time.",
@@ -162,8 +164,8 @@ def end(session: Session, source_id: int, hold: str, seconds: int, *, grace: int
 
 
 def _decide(connection: Connection, row: Row[Any], source_id: int, call: Call, terms: Terms, now: datetime) -> Decision:
-    """Tenant, subscription, concurrency, quota: in this order."""
-    if reason := _state_reason(row):
+    """Tenant, subscription, destination, concurrency, quota: in this order."""
+    if reason := _state_reason(row) or _destination_reason(row, call):
         return Decision(False, reason=reason)
     calls = _calls_meter(row)
     if call_store.take(connection, calls, used=1) is None:
@@ -291,6 +293,12 @@ def _state_reason(row: Row[Any]) -> str:
     if row.status != "active":
         return "tenant_suspended"
     return "no_subscription" if row.anchor_on is None else ""
+
+
+def _destination_reason(row: Row[Any], call: Call) -> str:
+    """Why the number may not be called, or nothing."""
+    blocked = call.direction == "outbound" and blocking_prefix(call.callee, row.blocked_prefixes)
+    return "destination_blocked" if blocked else ""
 
 
 def _period_on(row: Row[Any], now: datetime) -> date:

@@ -192,7 +192,7 @@ class Refusal(Base):
     tenant_id: Mapped[TenantId]
     id: Mapped[Id]
     refused_at: Mapped[Utc]
-    reason: Mapped[Code]  # quota_exhausted, concurrency_reached, tenant_suspended, limit_reached, ...
+    reason: Mapped[Code]  # quota_exhausted, concurrency_reached, destination_blocked, limit_reached, ...
     resource_code: Mapped[Code] = mapped_column(default="")  # whose limit was met; empty: none was
     included: Mapped[Quantity | None]
     carried_in: Mapped[Quantity] = mapped_column(default=0)

@@ -15,7 +15,10 @@ from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
 
 PAGE_SIZE = 50
-REASONS = ("quota_exhausted", "concurrency_reached", "limit_reached", "tenant_suspended", "no_subscription")
+REASONS = (
+    "quota_exhausted", "concurrency_reached", "limit_reached", "destination_blocked", "tenant_suspended",
+    "no_subscription",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

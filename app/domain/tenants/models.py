@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base, Id, Line, Ref, Utc, UtcDateTime
@@ -25,6 +25,7 @@ class Tenant(Base):
     country: Mapped[str] = mapped_column(String(2), default="")
     contact_name: Mapped[Line] = mapped_column(default="")
     contact_email: Mapped[Line] = mapped_column(default="")
+    blocked_prefixes: Mapped[str] = mapped_column(Text, default="")  # on top of the package's
     status: Mapped[str] = mapped_column(String(16), default="active")
     created_at: Mapped[Utc]
     suspended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

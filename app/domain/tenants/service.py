@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import available_timezones
 
@@ -10,6 +10,7 @@ from babel.numbers import list_currencies
 from sqlalchemy import ColumnElement, delete, or_, select, update as sql_update
 from sqlalchemy.orm import Session
 
+from app.core.destinations import checked_prefixes
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.db import rowcount
@@ -38,11 +39,12 @@ class TenantProfile:
     country: str = ""
     contact_name: str = ""
     contact_email: str = ""
+    blocked_prefixes: str = ""  # that may not be called, with blanks between
 
 
 def create(session: Session, profile: TenantProfile, *, actor: str, now: datetime) -> Tenant:
     """Add a tenant. Raises Invalid for a bad field and Conflict (`name_taken`) for a name in use."""
-    _check(profile)
+    profile = _checked(profile)
     tenant = Tenant(id=new_id(), created_at=now, status="active")
     _apply(tenant, profile)
     session.add(tenant)
@@ -54,7 +56,7 @@ def create(session: Session, profile: TenantProfile, *, actor: str, now: datetim
 
 def update(session: Session, tenant: Tenant, profile: TenantProfile, *, actor: str, now: datetime) -> Tenant:
     """Change a tenant's profile; raises as `create`. The same profile again changes and records nothing."""
-    _check(profile)
+    profile = _checked(profile)
     before = profile_of(tenant)
     if before == profile:
         return tenant
@@ -139,7 +141,7 @@ def profile_of(tenant: Tenant) -> TenantProfile:
     return TenantProfile(**{name: getattr(tenant, name) or "" for name in TenantProfile.__slots__})
 
 
-def _check(profile: TenantProfile) -> None:
+def _checked(profile: TenantProfile) -> TenantProfile:
     if not SLUG.fullmatch(profile.slug):
         raise Invalid("invalid_slug", "Use small letters, digits and hyphens, at most 63.", field="slug")
     if not profile.name.strip():
@@ -151,6 +153,7 @@ def _check(profile: TenantProfile) -> None:
     for name, limit in _LENGTHS.items():
         if len(getattr(profile, name)) > limit:
             raise Invalid("too_long", f"At most {limit} characters.", field=name)
+    return replace(profile, blocked_prefixes=checked_prefixes(profile.blocked_prefixes.split()))
 
 
 def _apply(tenant: Tenant, profile: TenantProfile) -> None:

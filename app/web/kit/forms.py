@@ -17,6 +17,8 @@ from wtforms import Field, PasswordField, SelectField, StringField
 from wtforms.validators import Length
 from wtforms.widgets import TextInput
 
+from app.core.destinations import MOST_PREFIXES, checked_prefixes
+from app.core.errors import Invalid
 from app.core.money import format_micros, parse_micros
 from app.core.quantities import MAX_QUANTITY
 from app.web.kit.formats import page_locale
@@ -100,6 +102,25 @@ def _bare_amount(text: str, currency: str) -> str:
 
 def _ungrouped(text: str) -> str:
     return text.replace(",", "") if _GROUPED.fullmatch(text) else text
+
+
+class PrefixesField(Field):
+    """Beginnings of phone numbers, typed with commas between; kept as `app.core.destinations` has them."""
+
+    widget = TextInput()
+
+    def _value(self) -> str:
+        return str(self.raw_data[0]) if self.raw_data else ", ".join((self.data or "").split())
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """What was typed, as it is kept. Raises ValueError with words for a person."""
+        self.data, typed = "", [each.strip() for each in "".join(valuelist[:1]).split(",")]
+        try:
+            self.data = checked_prefixes(filter(None, typed))
+        except Invalid:
+            raise ValueError(
+                gettext("Enter beginnings of 2 to 15 digits with commas between, at most %(most)s.", most=MOST_PREFIXES)
+            ) from None
 
 
 class QuantityField(Field):

@@ -17,7 +17,7 @@ from wtforms.validators import InputRequired, ValidationError
 
 from app.domain.catalog.models import Resource
 from app.domain.catalog.service import LimitSpec, PackageSpec
-from app.web.kit.forms import CurrencyField, Form, MoneyField, QuantityField
+from app.web.kit.forms import CurrencyField, Form, MoneyField, PrefixesField, QuantityField
 from app.web.kit.i18n import gettext
 from app.web.provider.package_words import rollover_words
 
@@ -50,6 +50,7 @@ class PackageForm(Form):
         ],
         validate_choice=True,
     )
+    blocked_prefixes = PrefixesField(_("Blocked destinations"))
 
     def validate_code(self, field: StringField) -> None:
         """Keep the code out of the way of our own addresses."""
@@ -162,6 +163,7 @@ class Editor:
             setup_fee_micros=form.setup_fee.data or 0,
             public=form.public.data,
             tenants_may=form.tenants_may.data or "change",
+            blocked_prefixes=form.blocked_prefixes.data or "",
             limits=tuple(limit for row in self.rows if (limit := row.spec) is not None),
         )
 
@@ -182,6 +184,7 @@ def _terms(spec: PackageSpec, number: int, status: str, currency: str) -> Packag
             "currency": spec.currency,
             "public": spec.public,
             "tenants_may": spec.tenants_may,
+            "blocked_prefixes": spec.blocked_prefixes,
         },
     )
     if status:

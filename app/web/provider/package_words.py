@@ -79,10 +79,17 @@ def _of_terms(each: Difference, currency: str) -> Change:
         "currency": gettext("Currency"),
         "public": gettext("Shown to tenants"),
         "tenants_may": gettext("Tenants may"),
+        "blocked_prefixes": gettext("Blocked destinations"),
     }
     if each.what.endswith("_micros"):
         return Change(names[each.what], money(_int(each.before), currency), money(_int(each.after), currency))
+    if each.what == "blocked_prefixes":
+        return Change(names[each.what], _listed(each.before), _listed(each.after))
     return Change(names[each.what], _term(each.before), _term(each.after))
+
+
+def _listed(value: object) -> str:
+    return ", ".join(str(value).split()) or gettext("none")
 
 
 def _term(value: object) -> str:

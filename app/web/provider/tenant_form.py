@@ -5,7 +5,7 @@ from wtforms import EmailField, PasswordField, StringField
 from wtforms.validators import Email, InputRequired, Length, Optional, ValidationError
 
 from app.domain.tenants.service import TenantProfile
-from app.web.kit.forms import CountryField, CurrencyField, Form, TimeZoneField
+from app.web.kit.forms import CountryField, CurrencyField, Form, PrefixesField, TimeZoneField
 from app.web.kit.i18n import gettext
 
 RESERVED_SLUGS = frozenset({"new"})  # words of the addresses beside a tenant's own
@@ -23,6 +23,7 @@ class TenantForm(Form):
     country = CountryField(_("Country"), optional=True)
     contact_name = StringField(_("Contact"))
     contact_email = EmailField(_("Contact's e-mail address"), [Optional(), Email(_("This is no e-mail address."))])
+    blocked_prefixes = PrefixesField(_("Blocked destinations"))
 
     def validate_slug(self, field: StringField) -> None:
         """Keep the slug out of the way of our own addresses."""
