@@ -13,7 +13,7 @@ from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.billing import run as bill_run
 from app.domain.billing.terms import Terms
-from app.domain.changes import quote
+from app.domain.changes import offers, quote
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
 from app.domain.metering import holds, thresholds
@@ -35,7 +35,11 @@ def _bill(session: Session, payload: dict[str, Any], now: datetime) -> None:
 
 
 # By kind: the effect, in one transaction with "done".
-HANDLERS: dict[str, Handler] = {thresholds.MAIL: notices.tell_of_threshold, bill_run.KIND: _bill}
+HANDLERS: dict[str, Handler] = {
+    thresholds.MAIL: notices.tell_of_threshold,
+    offers.MAIL: notices.tell_of_offer,
+    bill_run.KIND: _bill,
+}
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
 OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {mail.KIND: mail.send}

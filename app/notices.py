@@ -3,12 +3,28 @@
 from datetime import date, datetime
 from typing import Any
 
+from flask import current_app
 from sqlalchemy.orm import Session
 
 from app import mail
+from app.config import Settings
 from app.domain.accounts import service as accounts
+from app.domain.changes import offers
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
+
+
+def tell_of_offer(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    """One mail to each of the tenant's people who get notices; none about an offer that is over by then."""
+    offer = offers.get(session, payload["tenant_id"], payload["offer_id"])
+    if offer.status != "open":
+        return
+    settings: Settings = current_app.config["RINGPLAN"]
+    for reader in accounts.threshold_readers(session, offer.tenant_id):
+        if not reader.is_staff:
+            key = f"{offers.MAIL}/{offer.tenant_id}/{offer.id}/{reader.id}"
+            about = {"tenant": offer.tenant, "package": offer.package, "provider": settings.PROVIDER_NAME}
+            mail.post(session, key, reader.email, "offer", now=now, **about)
 
 
 def tell_of_threshold(session: Session, payload: dict[str, Any], now: datetime) -> None:

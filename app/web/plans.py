@@ -14,7 +14,7 @@ from app.db import db, run_in_transaction
 from app.domain.billing.terms import Terms
 from app.domain.catalog import browse, service as catalog
 from app.domain.catalog.models import Package
-from app.domain.changes import quote as quotes, requests
+from app.domain.changes import offers, quote as quotes, requests
 from app.domain.changes.models import Quote
 from app.domain.changes.package_move import preview_move
 from app.domain.changes.quote import Effect, Outcome
@@ -110,7 +110,7 @@ class PlanPages:
     def _accept(self, session: Session, quote_id: int) -> Outcome:
         tenant, now = self._tenant(session), utc_now()
         package = quotes.get(session, tenant.id, quote_id).package
-        if not self.is_staff and not requests.may(package, "change"):
+        if not self.is_staff and not self._may_take(session, package):
             raise Conflict("ask_first", gettext("%(package)s cannot be chosen here.", package=package.name))
         edge: dict[str, Any] = {"actor": current_user.email, "now": now}
         outcome = quotes.accept(session, tenant, quote_id, terms(), valid_for=valid_for(), **edge)
@@ -118,6 +118,10 @@ class PlanPages:
         if self.is_staff and not outcome.is_stale and asked is not None and asked.package_id == package.id:
             requests.close(session, tenant, asked.id, "approved", request.form.get("answer", ""), **edge)
         return outcome
+
+    def _may_take(self, session: Session, package: Package) -> bool:
+        """By itself, or because it is offered."""
+        return requests.may(package, "change") or offers.is_offered(session, self.tenant_id, package)
 
     def _choose(self) -> Response:
         session, now = db.session(), utc_now()
@@ -134,6 +138,7 @@ class PlanPages:
         resources = [
             each for each in catalog.list_resources(session) if any(each.code in row for row in limits.values())
         ]
+        offer = offers.open_of(session, tenant.id)
         return render(
             f"{self.template}.html",
             pages=self,
@@ -144,6 +149,8 @@ class PlanPages:
             resources=resources,
             m=meters.current(session, tenant, now=now),
             asked=requests.latest_of(session, tenant.id),
+            offer=offer,
+            offer_limits=limits_of(offer.package.revision) if offer else [],
         )
 
     def _is_shown(self, package: Package, tenant: Tenant) -> bool:
@@ -152,7 +159,8 @@ class PlanPages:
     def _quote(self, code: str, error: DomainError | None = None) -> Response:
         def act(session: Session) -> Quote:
             tenant, package = self._tenant(session), catalog.by_code(session, code)
-            if not self.is_staff and (not package.public or package.status == "draft"):
+            is_shown = package.public or offers.is_offered(session, tenant.id, package)
+            if not self.is_staff and (not is_shown or package.status == "draft"):
                 raise NotFound("unknown_package", gettext("There is no such package."))
             edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
             return quotes.make(
@@ -186,7 +194,7 @@ class PlanPages:
             period=subscriptions.period_of(subscription, now) if subscription else None,
             changed=_differences(before, quote) if before else None,
             asked=asked if asked and asked.package_id == quote.package_id else None,
-            may_change=self.is_staff or requests.may(quote.package, "change"),
+            may_change=self.is_staff or self._may_take(session, quote.package),
             may_ask=requests.may(quote.package, "ask") and asked is None,
             error=error,
         )

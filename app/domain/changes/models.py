@@ -1,4 +1,4 @@
-"""Quotes, and what tenants ask their provider for."""
+"""Quotes, what tenants ask their provider for, and what it offers them."""
 
 from datetime import date, datetime
 from typing import Any
@@ -69,6 +69,34 @@ class ChangeRequest(Base):
     answer: Mapped[str] = mapped_column(Text, default="")  # of the provider
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     decided_by: Mapped[Line] = mapped_column(default="")
+
+    tenant: Mapped[Tenant] = relationship(lazy="joined")
+    package: Mapped[Package] = relationship(lazy="joined")
+
+
+class Offer(Base):
+    """A package that the provider suggests to a tenant, which may take it, though it could not by itself."""
+
+    __tablename__ = "offer"
+    __table_args__ = (
+        CheckConstraint("status IN ('open', 'taken', 'declined', 'withdrawn')", name="known_status"),
+        CheckConstraint("(status = 'open') = (ended_at IS NULL)", name="open_until_ended"),
+        Index(
+            "one_open_offer",
+            "tenant_id",
+            unique=True,
+            sqlite_where=text("status = 'open'"),
+            postgresql_where=text("status = 'open'"),
+        ),
+    )
+    tenant_id: Mapped[TenantId]
+    id: Mapped[Id]
+    package_id: Mapped[Ref] = mapped_column(ForeignKey("package.id"))
+    status: Mapped[str] = mapped_column(String(16), default="open")
+    offered_at: Mapped[Utc]
+    offered_by: Mapped[Line]
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_by: Mapped[Line] = mapped_column(default="")
 
     tenant: Mapped[Tenant] = relationship(lazy="joined")
     package: Mapped[Package] = relationship(lazy="joined")

@@ -17,6 +17,7 @@ from app.domain.audit import service as audit
 from app.domain.billing import lines
 from app.domain.billing.terms import Terms
 from app.domain.catalog.models import Package
+from app.domain.changes import offers
 from app.domain.changes.models import Quote
 from app.domain.changes.outlook import Outlook, outlook
 from app.domain.changes.package_move import LimitChange, preview_move
@@ -184,7 +185,9 @@ def forget(session: Session, *, now: datetime) -> None:
 
 def _carry_out(session: Session, tenant: Tenant, quote: Quote, actor: str, now: datetime) -> None:
     by_effect = {"now": subscriptions.subscribe, "period_end": subscriptions.subscribe_at_period_end}
+    offered = offers.is_offered(session, tenant.id, quote.package)
     by_effect[quote.effect](session, tenant, quote.package, actor=actor, now=now)
+    offers.end(session, tenant, "taken" if offered else "withdrawn", actor=actor, now=now)
     audit.record(
         session,
         actor,

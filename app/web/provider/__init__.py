@@ -19,6 +19,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     packages,
     payments,
     quarantine,
+    ready,
     refused,
     resources,
     sources,

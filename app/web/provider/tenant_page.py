@@ -7,6 +7,7 @@ from app.core.errors import DomainError, NotFound
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.audit import reading
+from app.domain.changes import offers
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
@@ -35,6 +36,7 @@ def tenant(slug: str) -> Response:
         refused=refused.count_in_period(found, shown.period.start) if shown.period else 0,
         heading_level=2,  # the page has its own head
         subscription=subscriptions.live(session, found.id),
+        offer=offers.open_of(session, found.id),
         segments=subscriptions.segments(session, found.id),
         people=accounts.users_of(session, found.id),
         latest=[in_words(entry) for entry in reading.latest(session, subject=f"tenant:{slug}")],

@@ -8,10 +8,12 @@ from flask import Response, g, render_template
 from markupsafe import Markup
 
 from app.db import db
+from app.domain.changes import offers
 from app.domain.metering import history, meters, thresholds
 from app.domain.metering.history import UsageQuery
 from app.domain.tenants.models import Tenant
 from app.web import drawn, refused
+from app.web.kit.limits import limits_of
 from app.web.kit.render import render
 from app.web.tenant import bp
 
@@ -28,7 +30,15 @@ class _Home(NamedTuple):
 def home() -> Response:
     """The meters, the last thirty days of the first of them, and the latest records."""
     tenant_id = g.tenant_id
-    return render("tenant/home.html", **drawn.once(tenant_id, "home", lambda now: _draw(tenant_id, now))._asdict())
+    found = drawn.once(tenant_id, "home", lambda now: _draw(tenant_id, now))
+    offer_id = offers.open_id(tenant_id)  # it moves no meter, so it is no part of the drawing
+    offer = offers.get(db.session(), tenant_id, offer_id) if offer_id else None
+    return render(
+        "tenant/home.html",
+        **found._asdict(),
+        offer=offer,
+        offer_limits=limits_of(offer.package.revision) if offer else [],
+    )
 
 
 def _draw(tenant_id: int, now: datetime) -> _Home:

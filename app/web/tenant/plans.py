@@ -1,7 +1,14 @@
 """Plans: what the provider sells, and changing to it."""
 
-from flask import Response, g
+from flask import Response, g, url_for
 
+from app.core.clock import utc_now
+from app.db import run_in_transaction
+from app.domain.changes import offers
+from app.domain.tenants.models import Tenant
+from app.web.guards import current_user
+from app.web.kit.i18n import gettext
+from app.web.kit.render import redirect_to, say
 from app.web.plans import PlanPages
 from app.web.tenant import bp
 
@@ -38,3 +45,12 @@ def plans_ask() -> Response:
 def plans_withdraw() -> Response:
     """Take the request back."""
     return _pages().withdraw()
+
+
+@bp.post("/plans/decline")
+def plans_decline() -> Response:
+    """Say no to what the provider suggests."""
+    edge = {"actor": current_user.email, "now": utc_now()}
+    run_in_transaction(lambda session: offers.end(session, session.get_one(Tenant, g.tenant_id), "declined", **edge))
+    say(gettext("The package stays as it is."))
+    return redirect_to(url_for("tenant.plans"))
