@@ -169,3 +169,20 @@ def test_what_a_billing_step_adds_is_said(office, make, acme, source):
     make.usage(acme, 10, source=source)
     text = " ".join(office.get("/portal/usage").text.split())
     assert "0:10" in text and "0:30 from your allowance" in text
+
+
+def test_a_search_through_many_records_says_how_far_it_went_and_goes_on(office, make, acme, login, source, now, monkeypatch):  # fmt: skip
+    monkeypatch.setattr("app.web.tenant.usage.MOST_READ", 2)
+    monkeypatch.setattr("app.web.provider.tenant_usage.MOST_READ", 1)
+    for days, direction in ((0, "outbound"), (0, "outbound"), (1, "outbound"), (2, "inbound")):
+        at = now - timedelta(days=days)
+        make.usage(acme, 60, source=source, occurred_at=at, direction=direction, caller=f"+4930{days}")
+    page = office.get("/portal/usage?direction=inbound").text
+    assert "Nothing found so far" in page and "Searched back to 22 Nov 2026." in page
+    found = office.get(unescape(re.search(r'href="([^"]+)" rel="next"[^>]*>Search further back', page)[1])).text
+    assert "inbound" in found and "Searched back" not in found and 'rel="next"' not in found
+    newest = office.get("/portal/usage?direction=outbound").text
+    assert "Searched back" in newest and newest.count("<tr>") > 1
+    staff = login(make.staff())
+    counted = staff.get("/provider/tenants/acme/usage?period=2026-11-20").text
+    assert "Searched back to 22 Nov 2026." in counted

@@ -1,21 +1,23 @@
 """The itemised history: records by filter, newest first, and daily totals out of the rollup."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.core.errors import NotFound
 from app.core.periods import local_midnight
 from app.domain.accounts.models import Source
 from app.domain.catalog.models import Resource
-from app.domain.metering.models import Meter, UsageDay, UsageRecord
+from app.domain.metering.models import MOST_USED, Meter, UsageDay, UsageRecord
 from app.domain.metering.newest_first import Cursor, Page, read_page
+from app.domain.metering.reach import MOST_READ, reached_day
 
 PAGE_SIZE = 50
+DAY, INSTANT = timedelta(days=1), timedelta(microseconds=1)
 CHUNK = 1_000
 _NEGATIVE = aliased(UsageRecord)
 _LISTED = (
@@ -37,7 +39,22 @@ class UsageQuery:
     last_day: date | None = None
     since: datetime | None = None
     until: datetime | None = None
-    period_on: date | None = None  # counted in this period, whenever it happened
+    period_on: date | None = None  # counted in this period, whenever it happened before its end
+    period_end: date | None = None  # the first day of the next period, where it is known
+
+    def times(self, zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:
+        """From when and until when what fits happened; None: whenever."""
+        since = local_midnight(self.first_day, zone) if self.first_day else self.since
+        until = local_midnight(self.last_day + DAY, zone) if self.last_day else self.until
+        if self.period_end:  # a day more, because the days of a period may have been those of another time zone
+            ended = local_midnight(self.period_end + DAY, zone)
+            until = min(until, ended) if until else ended
+        return since, until
+
+    @property
+    def is_search(self) -> bool:
+        """True where much may have to be read for a page: no index knows what fits."""
+        return bool(self.direction or self.number or self.period_on or self.resource == MOST_USED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +85,25 @@ def find_usage(
     after: Cursor | None = None,
     before: Cursor | None = None,
     most: int = PAGE_SIZE,
+    most_read: int | None = None,
 ) -> Page[UsageRow]:
     """One page of the records that fit, by keyset: the last page costs what the first does. One statement.
 
-    `after` a row come the older ones; `before` a row the newer ones next to it.
+    `after` a row come the older ones; `before` a row the newer ones next to it. With `most_read` a page of a search
+    ends after about so many records, however few of them fit, and the next one goes on there; a second statement.
     """
     record, statement = UsageRecord, _select(tenant_id, query, zone)
-    page = read_page(session, statement, record.occurred_at, record.id, after=after, before=before, most=most)
-    return Page([UsageRow(*row) for row in page.rows], page.older, page.newer)
+    backwards = before is not None and after is None
+    edge = _edge(session, tenant_id, query, zone, after or before, backwards, most_read) if most_read else None
+    if edge:
+        statement = statement.where(record.occurred_at < edge if backwards else record.occurred_at >= edge)
+    found = read_page(session, statement, record.occurred_at, record.id, after=after, before=before, most=most)
+    page = Page([UsageRow(*row) for row in found.rows], found.older, found.newer)
+    if edge and backwards:
+        return replace(page, newer=page.newer or (edge, 0))
+    if edge and page.older is None:
+        return replace(page, older=(edge, 0), searched_to=edge)
+    return page
 
 
 def record_of(session: Session, tenant_id: int, record_id: int) -> UsageRow:
@@ -94,7 +122,7 @@ def every_usage(session: Session, tenant_id: int, query: UsageQuery, *, zone: Zo
     """
     after: Cursor | None = None
     while True:
-        page = find_usage(session, tenant_id, query, zone=zone, after=after, most=CHUNK)
+        page = find_usage(session, tenant_id, query, zone=zone, after=after, most=CHUNK, most_read=MOST_READ)
         session.close()
         yield from page.rows
         if page.older is None:
@@ -160,11 +188,11 @@ def _select(tenant_id: int, query: UsageQuery, zone: ZoneInfo) -> Select[UsageRe
 
 
 def _fits(query: UsageQuery, zone: ZoneInfo) -> Iterator[ColumnElement[bool]]:
-    record = UsageRecord
-    since = local_midnight(query.first_day, zone) if query.first_day else query.since
-    until = local_midnight(query.last_day + timedelta(days=1), zone) if query.last_day else query.until
+    record, (since, until) = UsageRecord, query.times(zone)
     if query.resource:
         yield record.resource_code == query.resource
+    if query.resource and query.resource != MOST_USED:  # says to the database that the index for rare ones will do
+        yield record.resource_code != literal_column(f"'{MOST_USED}'")
     if query.direction:
         yield record.direction == query.direction
     if query.number:
@@ -175,6 +203,33 @@ def _fits(query: UsageQuery, zone: ZoneInfo) -> Iterator[ColumnElement[bool]]:
         yield record.occurred_at < until
     if query.period_on:
         yield record.period_on == query.period_on
+
+
+def _edge(
+    session: Session,
+    tenant_id: int,
+    query: UsageQuery,
+    zone: ZoneInfo,
+    cursor: Cursor | None,
+    backwards: bool,
+    most_read: int,
+) -> datetime | None:
+    """Up to where a page of a search reads; None: to the end."""
+    if not query.is_search:
+        return None
+    since, until = query.times(zone)
+    start = cursor[0] if cursor else until
+    try:
+        # What happened at the cursor itself was read: a page that ended at midnight goes on with the day before.
+        day = (start if backwards else start - INSTANT).astimezone(zone).date() if start else None
+    except OverflowError:
+        return None
+    reached = reached_day(session, tenant_id, day, most_read, backwards=backwards)
+    if reached is None:
+        return None
+    edge = local_midnight(reached + DAY if backwards else reached, zone)
+    beyond = (until and edge >= until) if backwards else (since and edge <= since)
+    return None if beyond else edge
 
 
 def _days_fit(query: UsageQuery) -> Iterator[ColumnElement[bool]]:

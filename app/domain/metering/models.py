@@ -19,6 +19,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base, Code, Id, Line, Micros, Quantity, Ref, TenantId, Utc, UtcDateTime
 
+# Of most tenants nearly every record is a call, and any page of calls is full at once. What is rarer is found by an
+# index of its own, which costs a call nothing.
+MOST_USED = "voice_minutes"
+
 
 class UsageRecord(Base):
     """One metered act as the source reported it. Append-only: a mistake is reversed, never edited.
@@ -32,6 +36,15 @@ class UsageRecord(Base):
         # Finds the same identity reported for another tenant, which is a conflict.
         Index("usage_by_external_id", "source_id", "external_id"),
         Index("usage_newest_first", "tenant_id", "occurred_at", "id"),
+        Index(
+            "rare_usage_newest_first",
+            "tenant_id",
+            "resource_code",
+            "occurred_at",
+            "id",
+            sqlite_where=text(f"resource_code <> '{MOST_USED}'"),
+            postgresql_where=text(f"resource_code <> '{MOST_USED}'"),
+        ),
         CheckConstraint("from_allowance + from_carried + beyond = quantity", name="parts_sum_to_the_whole"),
         CheckConstraint("quantity >= 0 OR reverses_id IS NOT NULL", name="only_a_reversal_is_negative"),
         CheckConstraint("measured >= 0 OR reverses_id IS NOT NULL", name="only_a_reversal_measures_less"),

@@ -18,6 +18,7 @@ class Page(Generic[T]):
     rows: list[T]
     older: Cursor | None = None
     newer: Cursor | None = None
+    searched_to: datetime | None = None  # older rows were not looked at; what was, is all there is
 
 
 def read_page(

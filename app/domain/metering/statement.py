@@ -109,7 +109,7 @@ def build(
     views = [view for view in meters.in_period(session, subscription, revision, period) if view.kind in kinds]
     lines = _lines(views, _beyond(session, tenant.id, period))
     daily = next((line.meter for line in lines if line.meter.kind == "metered"), None)
-    query = UsageQuery(period_on=period.first_on)
+    query = UsageQuery(period_on=period.first_on, period_end=period.end_on)
     return Statement(
         tenant=tenant,
         period=period,

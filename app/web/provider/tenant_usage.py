@@ -1,6 +1,6 @@
 """A tenant's usage records of a period, as the lines of its invoices sum them; and taking one back."""
 
-from datetime import date, datetime
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from flask import Response, request, url_for
@@ -14,6 +14,7 @@ from app.db import db, run_in_transaction
 from app.domain.catalog import service as catalog
 from app.domain.metering import history, reversal
 from app.domain.metering.history import UsageQuery
+from app.domain.metering.reach import MOST_READ
 from app.domain.metering.reversal import MAX_REASON
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
@@ -21,7 +22,7 @@ from app.web.guards import current_user
 from app.web.kit.formats import period_text
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
-from app.web.kit.paging import decode_cursor
+from app.web.kit.paging import newest_first_key
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
 from app.web.provider import bp
@@ -36,16 +37,19 @@ def tenant_usage(slug: str) -> Response:
     resource = metered.get(request.args.get("resource", ""))
     period_on, subscription = _day(request.args.get("period", "")), subscriptions.live(session, found.id)
     period = subscriptions.period_on_day(subscription, period_on) if subscription and period_on else None
-    query = UsageQuery(resource=resource.code if resource else "", period_on=period.first_on if period else period_on)
-    keys = (decode_cursor(request.args.get(name), datetime, int) for name in ("after", "before"))
-    after, before = ((key[0], key[1]) if key else None for key in keys)
+    query = UsageQuery(
+        resource=resource.code if resource else "",
+        period_on=period.first_on if period else period_on,
+        period_end=period.end_on if period else None,
+    )
+    after, before, zone = newest_first_key("after"), newest_first_key("before"), ZoneInfo(found.timezone)
     return render(
         "provider/tenant_usage.html",
         block="usage_rows",
         tenant=found,
         resource=resource,
         period=period_text(period.first_on, period.end_on) if period else "",
-        page=history.find_usage(session, found.id, query, zone=ZoneInfo(found.timezone), after=after, before=before),
+        page=history.find_usage(session, found.id, query, zone=zone, after=after, before=before, most_read=MOST_READ),
         totals=history.totals(session, found.id, query),
         reverse_url=lambda record_id: url_for("provider.reverse", slug=slug, record_id=record_id),
     )

@@ -16,6 +16,7 @@ from app.domain.catalog.models import Resource
 from app.domain.metering import history
 from app.domain.metering.history import UsageQuery, UsageRow
 from app.domain.metering.newest_first import Page
+from app.domain.metering.reach import MOST_READ
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from app.web.kit.csv import csv_response
@@ -81,8 +82,9 @@ def _metered() -> list[Resource]:
 
 
 def _page(query: UsageQuery, zone: ZoneInfo) -> Page[UsageRow]:
+    after, before = newest_first_key("after"), newest_first_key("before")
     return history.find_usage(
-        db.session(), g.tenant_id, query, zone=zone, after=newest_first_key("after"), before=newest_first_key("before")
+        db.session(), g.tenant_id, query, zone=zone, after=after, before=before, most_read=MOST_READ
     )
 
 
@@ -153,7 +155,7 @@ def _in_period(query: UsageQuery) -> tuple[UsageQuery, Period | None]:
     if subscription is None or query.period_on is None:
         return query, None
     period = subscriptions.period_on_day(subscription, query.period_on)
-    return replace(query, period_on=period.first_on), period
+    return replace(query, period_on=period.first_on, period_end=period.end_on), period
 
 
 def _days(resource: Resource, query: UsageQuery, period: Period | None, today: date) -> list[tuple[date, int]]:
