@@ -92,7 +92,7 @@ def _init_database(app: Flask) -> None:
 
 
 def _register(app: Flask) -> None:
-    from app import api, cli, mail, web  # noqa: PLC0415  the edges import the app's parts, not the other way round
+    from app import api, cli, intake, mail, web  # noqa: PLC0415  the edges import the app's parts, not the other way round
 
-    for part in (mail, web, api, cli):
+    for part in (mail, intake, web, api, cli):
         part.init_app(app)

@@ -1,8 +1,12 @@
 """Call records as PBXs write them: read by `app.pbx`, counted by `app.domain.metering`. For the API and for imports."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
+
+from flask import Flask, current_app
+from sqlalchemy.orm import Session
 
 from app.core.clock import utc_now
 from app.core.usage import Ignored, SourceSettings, Unreadable
@@ -10,9 +14,11 @@ from app.db import run_in_transaction
 from app.domain.metering import holds
 from app.domain.metering.holds import CallReport
 from app.domain.metering.ingest import Report, Result, ingest
+from app.group_commit import GroupCommit
 from app.pbx import asterisk, freeswitch
 
 CHUNK = 1_000
+A_FEW = 20  # reports of one request
 
 
 class CdrCount:
@@ -33,8 +39,7 @@ class CdrCount:
 
     def store(self, source_id: int, reports: list[Report], line_numbers: Iterable[int] = (0,)) -> None:
         """Count `reports` in one transaction."""
-        now = utc_now()
-        results = run_in_transaction(lambda session: ingest(session, source_id, reports, now=now))
+        results = store(source_id, reports)
         for result, line_number in zip(results, line_numbers, strict=True):
             status = "quarantined" if result.status == "conflict" else result.status
             self.found[status] += 1
@@ -42,6 +47,27 @@ class CdrCount:
                 self.reasons[result.code] += 1
             if status == "quarantined":
                 self.tell(line_number, result)
+
+
+def init_app(app: Flask) -> None:
+    """One queue a source for reports that come a few at a time."""
+    app.extensions["intake"] = {}
+
+
+def store(source_id: int, reports: list[Report]) -> list[Result]:
+    """What became of each of `reports`, stored in one transaction; a few share theirs with what comes meanwhile."""
+    if len(reports) > A_FEW:
+        now = utc_now()
+        return run_in_transaction(lambda session: ingest(session, source_id, reports, now=now))
+    queues: dict[int, GroupCommit[list[Report], list[Result]]] = current_app.extensions["intake"]
+    if source_id not in queues:
+        queues.setdefault(source_id, GroupCommit(partial(_store_all, source_id)))
+    return queues[source_id].run(reports)
+
+
+def _store_all(source_id: int, session: Session, bodies: Sequence[list[Report]]) -> list[list[Result]]:
+    results = iter(ingest(session, source_id, [report for body in bodies for report in body], now=utc_now()))
+    return [list(islice(results, len(body))) for body in bodies]
 
 
 def count_freeswitch(

@@ -30,5 +30,6 @@ def init_app(app: Flask) -> None:
     problems.init_app(app)
     app.extensions["csrf"].exempt(bp)
     app.register_blueprint(bp)
+    calls.init_app(app)
     gate.init_app(app)
     health.init_app(app)

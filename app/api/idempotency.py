@@ -36,6 +36,11 @@ def once(view: Callable[[], Response]) -> Response:
     return _first_answer(view, found)
 
 
+def is_claimed() -> bool:
+    """Whether the request has a key, so that its answer belongs into the transaction of its act: see `transact`."""
+    return g.get("claim") is not None
+
+
 def transact(act: Callable[[Session], Response]) -> Response:
     """`act` in one transaction, its answer kept by the same transaction where the request has a key."""
     claim: Claim | None = g.pop("claim", None)

@@ -6,8 +6,9 @@ import msgspec
 from flask import Response, g, request
 from sqlalchemy.orm import Session
 
+from app import intake
 from app.api.blueprint import answer, operation, raw_body
-from app.api.idempotency import transact
+from app.api.idempotency import is_claimed, transact
 from app.core.clock import utc_now
 from app.domain.metering.ingest import Report, Result, ingest
 from app.pbx import generic
@@ -79,6 +80,8 @@ def report_usage() -> Response:
     source_id = g.key.source.id
     decoded = generic.decode_events(raw, content_type)
     reports = [Report(event.outcome, event.raw, "event", content_type) for event in decoded]
+    if not is_claimed():
+        return _answer(decoded, intake.store(source_id, reports))
     now = utc_now()
 
     def act(session: Session) -> Response:

@@ -1,5 +1,6 @@
 """The statements of call control, as SQL for the driver; see store.py."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -79,6 +80,9 @@ WHERE a.name = :name""")
     .bindparams(bindparam("now", type_=UtcDateTime()))
     .columns(anchor_on=Date(), expires_at=UtcDateTime())
 )
+_TENANT_IDS = text("SELECT name, tenant_id FROM tenant_name WHERE name IN :names").bindparams(
+    bindparam("names", expanding=True)
+)
 _OF_HOLD = f"""
 SELECT {_TENANT}, h.id, h.call_id, h.period_on, h.granted, h.direction, h.caller, h.callee, h.created_at, h.over_at,
        h.ended_at
@@ -147,6 +151,12 @@ def find_caller(
             "name": name.lower(),
         },
     ).first()
+
+
+def tenant_ids(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+    """The tenants behind these names, which any case may have."""
+    wanted = [name.lower() for name in names]
+    return {row.name: row.tenant_id for row in connection.execute(_TENANT_IDS, {"names": wanted})}
 
 
 def find_hold(connection: Connection, source_id: int, tenant_id: int, hold_id: int, now: datetime) -> Row[Any] | None:

@@ -4,6 +4,7 @@ A grant is one conditional upsert of the meter, so that simultaneous calls never
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, cast
@@ -161,6 +162,14 @@ def end(session: Session, source_id: int, hold: str, seconds: int, *, grace: int
         },
     )
     return name
+
+
+def tenant_ids(session: Session, names: Iterable[str]) -> dict[str, int]:
+    """The tenants behind these names, in lower case. On SQLite none: there is one writer, and no order to keep."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        return {}
+    return call_store.tenant_ids(connection, names)
 
 
 def _decide(connection: Connection, row: Row[Any], source_id: int, call: Call, terms: Terms, now: datetime) -> Decision:

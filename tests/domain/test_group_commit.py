@@ -1,0 +1,96 @@
+"""Acts of simultaneous requests share a transaction, and nothing else."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.db import db
+from app.domain.audit.models import AuditEntry
+from app.domain.audit.service import record
+from app.group_commit import MOST_AT_ONCE, GroupCommit
+from tests.conftest import NOW
+
+
+def _write(session: Session, names: Sequence[str]) -> list[str]:
+    for name in names:
+        record(session, "test", "test.act", name, now=NOW)
+        session.flush()
+        if name.startswith("bad"):
+            raise ValueError(name)
+    return [f"did {name}" for name in names]
+
+
+class Groups:
+    """A group commit that notes its transactions; the first one waits for `go`."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app, self.groups, self.go = app, list[list[str]](), Event()
+        self.queue = GroupCommit(self._act)
+
+    def _act(self, session: Session, names: Sequence[str]) -> list[str]:
+        self.groups.append(list(names))
+        self.go.wait(10)
+        return _write(session, names)
+
+    def run(self, name: str) -> str:
+        with self.app.app_context():
+            return self.queue.run(name)
+
+    def run_all(self, names: Sequence[str]) -> list[str | BaseException]:
+        """The outcome of each, the first on its way before the others come."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            futures = [pool.submit(self.run, names[0])]
+            while not self.groups:
+                pass
+            futures += [pool.submit(self.run, name) for name in names[1:]]
+            while len(self.queue._waiting) < len(names) - 1:
+                pass
+            self.go.set()
+        return [future.exception() or future.result() for future in futures]
+
+
+def _kept() -> set[str]:
+    db.session.rollback()
+    return set(db.session.scalars(select(AuditEntry.subject).where(AuditEntry.act == "test.act")))
+
+
+def test_what_comes_meanwhile_is_done_in_one_transaction(app: Flask) -> None:
+    groups = Groups(app)
+    names = ["first", "a", "b", "c"]
+
+    assert groups.run_all(names) == [f"did {name}" for name in names]
+    assert [sorted(group) for group in groups.groups] == [["first"], ["a", "b", "c"]]
+    assert _kept() == set(names)
+
+
+def test_one_that_fails_takes_nobody_with_it(app: Flask) -> None:
+    groups = Groups(app)
+
+    outcomes = groups.run_all(["first", "a", "bad one", "b"])
+
+    assert isinstance(outcomes[2], ValueError)
+    assert [outcome for outcome in outcomes if isinstance(outcome, str)] == ["did first", "did a", "did b"]
+    assert _kept() == {"first", "a", "b"}
+
+
+def test_a_crowd_is_done_in_parts(app: Flask) -> None:
+    groups = Groups(app)
+    names = [f"n{number}" for number in range(MOST_AT_ONCE + 10)]
+
+    assert groups.run_all(names) == [f"did {name}" for name in names]
+    assert max(len(group) for group in groups.groups) == MOST_AT_ONCE
+    assert db.session.scalar(select(func.count()).where(AuditEntry.act == "test.act")) == len(names)
+
+
+def test_alone_it_is_a_transaction_like_any_other(app: Flask) -> None:
+    queue = GroupCommit(_write)
+
+    assert queue.run("alone") == "did alone"
+    with pytest.raises(ValueError, match="bad"):
+        queue.run("bad")
+    assert _kept() == {"alone"}
