@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+MAX_PREFIX = 32  # what the database keeps of it; a year is shorter than `{year}`
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -26,6 +28,7 @@ class Settings:
     PRODUCT_NAME: str = "Ringplan"
     PROVIDER_NAME: str = "Northline Telecom"  # printed on statements
     PROVIDER_ADDRESS: str = ""  # printed on statements, lines separated by |
+    PROVIDER_COUNTRY: str = ""  # ISO 3166, such as DE; empty: that of the tax id, else of the account
     PROVIDER_EMAIL: str = ""
     PROVIDER_TAX_ID: str = ""  # printed on invoices
     PROVIDER_IBAN: str = ""
@@ -59,7 +62,7 @@ class Settings:
 def read_settings() -> Settings:
     """The defaults, overridden by `config.py` of the instance folder, overridden by the environment.
 
-    Raises SystemExit with one line for a value that does not fit its type.
+    Raises SystemExit with one line for a value that does not fit its type or its use.
     """
     folder = Path(os.environ.get("RINGPLAN_INSTANCE") or Settings().RINGPLAN_INSTANCE)
     chosen: dict[str, Any] = _config_file(folder / "config.py")
@@ -67,7 +70,18 @@ def read_settings() -> Settings:
         if os.environ.get(field.name, "") != "":
             chosen[field.name] = _converted(field.name, os.environ[field.name])
     chosen["RINGPLAN_INSTANCE"] = str(folder.resolve())
-    return Settings(**chosen)
+    settings = Settings(**chosen)
+    _check_prefix(settings.INVOICE_PREFIX)
+    return settings
+
+
+def _check_prefix(prefix: str) -> None:
+    """An invoice's number stands in addresses and in names of files."""
+    if "/" in prefix or not prefix.isprintable() or len(prefix) > MAX_PREFIX:
+        raise SystemExit(
+            f"ringplan: INVOICE_PREFIX={prefix!r} may have no slash and no control characters, "
+            f"and at most {MAX_PREFIX} characters"
+        )
 
 
 def _config_file(path: Path) -> dict[str, Any]:

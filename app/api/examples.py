@@ -123,7 +123,15 @@ _INVOICE_LINE = {
     "end_on": "2026-12-01",
 }
 _PRINTED = {
-    "provider": {"name": "Northline Telecom", "address": [], "email": "", "tax_id": "", "iban": "", "bic": ""},
+    "provider": {
+        "name": "Northline Telecom",
+        "address": [],
+        "email": "",
+        "tax_id": "",
+        "iban": "",
+        "bic": "",
+        "country": "",
+    },
     "customer": {
         "name": "Acme",
         "address": [],

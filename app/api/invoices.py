@@ -1,4 +1,4 @@
-"""Invoices over the API: what was issued, as JSON or as PDF."""
+"""Invoices over the API: what was issued, as JSON, as PDF or as UBL."""
 
 from typing import Any
 
@@ -16,6 +16,8 @@ from app.domain.billing.reading import InvoiceQuery
 from app.domain.tenants import service as tenants
 
 PAGE_SIZE = 100
+JSON, PDF, UBL = "application/json", "application/pdf", "application/xml"
+_ENDINGS = {".json": JSON, ".pdf": PDF, ".xml": UBL}
 
 
 class InvoiceAnswer(msgspec.Struct):
@@ -83,17 +85,26 @@ def list_invoices(ref: str) -> Response:
 
 
 @operation(
-    "GET", "/tenants/<ref>/invoices/<number>", "One invoice", scope="read", gives=WholeInvoiceAnswer, also=(404,)
+    "GET", "/tenants/<ref>/invoices/<number>", "One invoice", scope="read", gives=WholeInvoiceAnswer, also=(404, 409)
 )
 def get_invoice(ref: str, number: str) -> Response:
-    """JSON, or the document for `Accept: application/pdf`."""
+    """JSON, PDF or UBL, as `Accept` says or an address that ends in `.json`, `.pdf` or `.xml`.
+
+    409 `no_einvoice` where it cannot be put into the terms of EN 16931, of which UBL is made.
+    """
     session = db.session()
+    name, dot, ending = number.rpartition(".")
+    if named := _ENDINGS.get(dot + ending):
+        number = name
     found = reading.by_number(session, tenants.by_name(session, ref).id, number)
     lines = service.lines_of(session, found)
-    wanted = request.accept_mimetypes.best_match(["application/json", "application/pdf"])
-    if wanted == "application/pdf":
-        # The pages set documents and say how: machines and people know nothing of one another.
-        response = Response(current_app.extensions["invoice_pdf"](found, lines), mimetype="application/pdf")
+    wanted = named or request.accept_mimetypes.best_match(_ENDINGS.values())
+    # The pages set documents and say how: machines and people know nothing of one another.
+    files = current_app.extensions["invoice_files"]
+    if wanted == PDF:
+        response = Response(files.pdf(found, lines), mimetype=PDF)
+    elif wanted == UBL:
+        response = Response(files.ubl(found, lines), mimetype=UBL)
     else:
         response = answer(
             WholeInvoiceAnswer(**_fields(found), lines=[_line(line) for line in lines], printed=found.printed)

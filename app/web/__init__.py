@@ -6,7 +6,7 @@ from flask_babel import Babel  # type: ignore[import-untyped]
 from app.config import Settings
 from app.web import drawn, errors, guards, live, provider, security, tenant
 from app.web.auth import views as auth
-from app.web.kit import filters, invoice_text
+from app.web.kit import filters, invoice_files
 
 
 def init_app(app: Flask) -> None:
@@ -21,6 +21,6 @@ def init_app(app: Flask) -> None:
     errors.init_app(app)
     drawn.init_app(app)
     live.init_app(app)
-    app.extensions["invoice_pdf"] = invoice_text.pdf  # the machine interface hands it out, too
+    app.extensions["invoice_files"] = invoice_files  # the machine interface and mails hand them out, too
     for blueprint in (auth.bp, provider.bp, tenant.bp):
         app.register_blueprint(blueprint)

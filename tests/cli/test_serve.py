@@ -42,6 +42,8 @@ def test_a_taken_port_is_named_before_anything_is_prepared(taken_port: int, tmp_
     [
         ({"PORT": "70000"}, "ringplan: PORT=70000 is not between 1 and 65535\n"),
         ({"PORT": "eighty"}, "ringplan: PORT='eighty' is not a valid int\n"),
+        ({"INVOICE_PREFIX": "A/{year}-"}, "ringplan: INVOICE_PREFIX='A/{year}-' may have no slash and no control char"),
+        ({"INVOICE_PREFIX": "A\n"}, "ringplan: INVOICE_PREFIX='A\\n' may have no slash and no control characters"),
         ({"HOST": "192.0.2.1"}, "ringplan: cannot serve on 192.0.2.1:8123: Cannot assign requested address\n"),
         ({"RINGPLAN_INSTANCE": "/proc/nowhere"}, "ringplan: cannot create the instance folder /proc/nowhere: "),
     ],

@@ -19,6 +19,7 @@ class Issuer:
     tax_id: str = ""
     iban: str = ""
     bic: str = ""
+    country: str = ""  # ISO 3166
 
     def printed(self) -> dict[str, Any]:
         """For the invoice to keep."""
@@ -47,6 +48,7 @@ class Terms:
             settings.PROVIDER_TAX_ID,
             settings.PROVIDER_IBAN,
             settings.PROVIDER_BIC,
+            settings.PROVIDER_COUNTRY.upper(),
         )
         return cls(
             issuer,

@@ -1,15 +1,14 @@
 """An invoice in words: the page, its print and the PDF say the same strings, made here once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from app.domain.billing.models import Invoice, InvoiceLine
-from app.web.kit import documents
-from app.web.kit.filters import page_language
 from app.web.kit.formats import longdate, money, number, percent_of, period_text, with_unit
 from app.web.kit.i18n import gettext
+from app.web.kit.payment_code import PaymentCode, payment_code
 
 _SEPARATOR = " · "
 
@@ -26,6 +25,7 @@ class InvoiceWords:
     lines: list[dict[str, Any]]  # text, note, quantity, price, amount; resource and period of a usage line
     sums: list[dict[str, str]]  # label, amount; the total last
     notes: list[str]
+    code: PaymentCode | None  # the QR code that pays it
     labels: dict[str, str]
 
 
@@ -40,18 +40,8 @@ def in_words(invoice: Invoice, lines: Sequence[InvoiceLine]) -> InvoiceWords:
         lines=[_line(line, invoice.currency) for line in lines],
         sums=_sums(invoice),
         notes=_notes(invoice),
+        code=_code(invoice),
         labels=_labels(),
-    )
-
-
-def pdf(invoice: Invoice, lines: Sequence[InvoiceLine]) -> bytes:
-    """The invoice as PDF: the same bytes whenever it is asked for."""
-    return documents.pdf(
-        "invoice.typ",
-        asdict(in_words(invoice, lines)),
-        paper=documents.paper_for(invoice.printed["customer"]["country"]),
-        made_at=invoice.issued_at or invoice.created_at,
-        language=page_language(),
     )
 
 
@@ -106,7 +96,7 @@ def _line(line: InvoiceLine, currency: str) -> dict[str, Any]:
         shown["quantity"] = gettext("%(days)s of %(all)s days", days=number(line.days), all=number(line.of_days))
         shown["price"] = money(line.price_micros, currency)
     return {
-        "text": _text(line, currency),
+        "text": line_text(line, currency),
         "note": _note(line),
         **shown,
         "resource": line.resource_code,
@@ -114,7 +104,8 @@ def _line(line: InvoiceLine, currency: str) -> dict[str, Any]:
     }
 
 
-def _text(line: InvoiceLine, currency: str) -> str:
+def line_text(line: InvoiceLine, currency: str) -> str:
+    """What a line charges for."""
     name = line.name
     return {
         "recurring": gettext("%(name)s, in advance", name=name),
@@ -155,11 +146,34 @@ def _sums(invoice: Invoice) -> list[dict[str, str]]:
 
 def _notes(invoice: Invoice) -> list[str]:
     found = [tax["note"] for tax in invoice.printed["taxes"] if tax["note"]]
-    provider = invoice.printed["provider"]
-    if invoice.kind == "invoice" and invoice.number and invoice.total_micros > 0 and provider["iban"]:
-        account = " ".join(filter(None, (provider["iban"], provider["bic"])))
-        found.append(gettext("Please pay to %(account)s, naming %(number)s.", account=account, number=invoice.number))
+    if invoice.number and (terms := payment_terms(invoice)):
+        found.append(terms)
     return found
+
+
+def payment_terms(invoice: Invoice) -> str:
+    """Where to pay an issued invoice, or what becomes of a credit."""
+    provider = invoice.printed["provider"]
+    if invoice.kind == "credit_note" or invoice.total_micros < 0:
+        return gettext("The amount is credited to your account with us.")
+    if not invoice.total_micros or not provider["iban"]:
+        return ""
+    account = " ".join(filter(None, (provider["iban"], provider["bic"])))
+    return gettext("Please pay to %(account)s, naming %(number)s.", account=account, number=invoice.number)
+
+
+def _code(invoice: Invoice) -> PaymentCode | None:
+    if invoice.kind != "invoice" or invoice.number is None:
+        return None
+    provider = invoice.printed["provider"]
+    return payment_code(
+        name=provider["name"],
+        iban=provider["iban"],
+        bic=provider["bic"],
+        micros=invoice.total_micros,
+        currency=invoice.currency,
+        text=invoice.number,
+    )
 
 
 def _labels() -> dict[str, str]:
@@ -170,6 +184,7 @@ def _labels() -> dict[str, str]:
         "price": gettext("Price"),
         "amount": gettext("Amount"),
         "nothing": gettext("Nothing was charged."),
+        "code": gettext("Scan to pay with your banking app"),
         "page": gettext("Page"),
         "of": gettext("of"),
     }

@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError
 from app.db import db, run_in_transaction
-from app.domain.billing import credit_notes, payments, profiles, reading, service
+from app.domain.billing import credit_notes, einvoice, payments, profiles, reading, service
 from app.domain.billing.models import Invoice
 from app.domain.billing.reading import InvoiceQuery
 from app.domain.billing.terms import Terms
 from app.domain.tenants import service as tenants
 from app.web.guards import current_user
-from app.web.kit import documents, invoice_text
+from app.web.kit import documents, invoice_files, invoice_text
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.refusals import add_refusal
@@ -65,8 +65,16 @@ def invoice(slug: str, invoice_id: int) -> Response:
 def invoice_pdf(slug: str, invoice_id: int) -> Response:
     """The same as a document."""
     found = _found(db.session(), slug, invoice_id)
-    content = invoice_text.pdf(found, service.lines_of(db.session(), found))
+    content = invoice_files.pdf(found, service.lines_of(db.session(), found))
     return documents.pdf_response(content, f"invoice-{found.number or 'draft'}.pdf")
+
+
+@bp.get("/tenants/<slug>/invoices/<int:invoice_id>.xml")
+def invoice_xml(slug: str, invoice_id: int) -> Response:
+    """The same as UBL."""
+    found = _found(db.session(), slug, invoice_id)
+    content = invoice_files.ubl(found, service.lines_of(db.session(), found))
+    return documents.xml_response(content, f"invoice-{found.number}.xml")
 
 
 @bp.post("/tenants/<slug>/invoices/<int:invoice_id>/lines")
@@ -196,6 +204,7 @@ def _page(found: Invoice, form: LineForm | None = None, status: int = 200) -> Re
         tenant=found.tenant,
         lines=lines,
         words=invoice_text.in_words(found, lines),
+        no_data=einvoice.problem_of(found),
         form=form,
         notes=credit_notes.notes_of(session, found),
         credits=service.get(session, found.tenant_id, found.credits_id) if found.credits_id else None,

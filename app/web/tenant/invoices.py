@@ -4,11 +4,11 @@ from flask import Response, g, request
 
 from app.core.clock import utc_now
 from app.db import db
-from app.domain.billing import ledger, payments, reading, service
+from app.domain.billing import einvoice, ledger, payments, reading, service
 from app.domain.billing.models import Invoice
 from app.domain.billing.reading import InvoiceQuery
 from app.domain.tenants.models import Tenant
-from app.web.kit import documents, invoice_text
+from app.web.kit import documents, invoice_files, invoice_text
 from app.web.kit.paging import decode_cursor
 from app.web.kit.render import render
 from app.web.tenant import bp
@@ -45,6 +45,7 @@ def invoice(number: str) -> Response:
         "tenant/invoice.html",
         invoice=found,
         words=invoice_text.in_words(found, lines),
+        no_data=einvoice.problem_of(found),
         matches=payments.matches_of(session, found),
         today=utc_now().date(),
         paper=documents.paper_for(found.printed["customer"]["country"]),
@@ -56,8 +57,16 @@ def invoice(number: str) -> Response:
 def invoice_pdf(number: str) -> Response:
     """The same as a document, the same bytes each time."""
     found = _found(number)
-    content = invoice_text.pdf(found, service.lines_of(db.session(), found))
+    content = invoice_files.pdf(found, service.lines_of(db.session(), found))
     return documents.pdf_response(content, f"invoice-{found.number}.pdf")
+
+
+@bp.get("/invoices/<number>.xml")
+def invoice_xml(number: str) -> Response:
+    """The same as UBL, for the books of the one who pays it."""
+    found = _found(number)
+    content = invoice_files.ubl(found, service.lines_of(db.session(), found))
+    return documents.xml_response(content, f"invoice-{found.number}.xml")
 
 
 def _found(number: str) -> Invoice:
