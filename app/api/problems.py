@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from flask import Flask, Response, current_app, g
 from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.http import HTTP_STATUS_CODES
 
 from app.core.errors import DomainError
@@ -19,6 +19,7 @@ _WORDS = {
     413: ("body_too_large", "A body has at most 10 MB."),
     500: ("internal_error", "It is our fault, and it is logged."),
 }
+_UNKNOWN_HOST = "The portal does not answer to that host name; its operator names the right ones in TRUSTED_HOSTS."
 
 
 class Problem(Exception):
@@ -52,13 +53,19 @@ def respond(error: Exception) -> Response:
         case OperationalError() | PoolTimeout():
             return _database_away(error)
         case HTTPException():
-            status = error.code or 500
-            code, detail = _WORDS.get(status, ("http_error", error.description or HTTP_STATUS_CODES.get(status, "")))
-            more = {"reference": g.error_id} if status == 500 and "error_id" in g else {}  # as it stands in the log
-            answer = _answer(status, code, detail, more)
-            answer.headers.extend({k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")})
-            return answer
+            return _http(error)
     return _answer(500, *_WORDS[500], {})
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    code, detail = _WORDS.get(status, ("http_error", error.description or HTTP_STATUS_CODES.get(status, "")))
+    if isinstance(error, SecurityError):
+        code, detail = "unknown_host", _UNKNOWN_HOST
+    more = {"reference": g.error_id} if status == 500 and "error_id" in g else {}  # as it stands in the log
+    answer = _answer(status, code, detail, more)
+    answer.headers.extend({k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")})
+    return answer
 
 
 def _database_away(error: Exception) -> Response:

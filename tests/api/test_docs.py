@@ -76,6 +76,16 @@ def test_the_reasons_in_the_pages_are_those_there_are(name, reasons):
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == reasons
 
 
+def test_the_folder_that_freeswitch_spools_to_is_the_one_that_is_imported():
+    spool = re.search(r'name="err-log-dir" value="([^"]+)"', PAGES["freeswitch.md"])[1]
+    assert f"import freeswitch {spool} " in PAGES["freeswitch.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_says_which_setting_lets_its_host_in(name):
+    assert "`TRUSTED_HOSTS=portal.example`" in PAGES[name]
+
+
 class Switch:
     """As much of a FreeSWITCH as the script needs: one channel, the API, and curl as mod_curl does it."""
 

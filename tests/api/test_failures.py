@@ -111,6 +111,7 @@ def test_a_wrong_method_says_which_are_right(machine):
 def test_a_wrong_host_is_a_problem_too(machine):
     answer = machine("GET", "/api/v1/packages/gold", headers={"Host": "elsewhere.example"})
     assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
+    assert answer.json["code"] == "unknown_host" and "TRUSTED_HOSTS" in answer.json["detail"]
 
 
 @pytest.mark.parametrize(
