@@ -5,8 +5,9 @@ import json
 import os
 import re
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
@@ -203,20 +204,44 @@ def read_once(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, 
 
 
 def _read(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    failures = engine.dialect.loaded_dbapi.Error
+    idle = _idle.get(engine)
+    if idle is None:
+        event.listen(engine, "engine_disposed", _close_idle)
+        idle = _idle.setdefault(engine, deque())
     connection = None
     try:
-        connection = engine.raw_connection()
+        connection = _taken(idle) or engine.raw_connection()
         cursor = connection.cursor()
         cursor.execute(statement, parameters)
         rows = cursor.fetchall()
         cursor.close()
-    except failures as error:
+    except engine.dialect.loaded_dbapi.Error as error:
         if connection is not None:
             connection.invalidate()
         raise OperationalError(statement, None, error) from error
-    connection.close()
+    if len(idle) < MOST_IDLE:
+        idle.append(connection)
+    else:
+        connection.close()
     return list(rows)
+
+
+# Connections between two reads. They stay taken from their engine's pool: to give one back and take it again costs more
+# than most of these statements. Fewer than a pool has, so that whoever waits for the pool is served.
+MOST_IDLE = 16
+_idle: dict[Engine, deque[Any]] = {}
+
+
+def _taken(idle: deque[Any]) -> Any:
+    with suppress(IndexError):  # another thread may take the last one at any moment
+        return idle.pop()
+    return None
+
+
+def _close_idle(engine: Engine) -> None:
+    for connection in _idle.pop(engine, ()):
+        connection.detach()  # or it would go back to a pool that is gone, and stay open
+        connection.close()
 
 
 @lru_cache(maxsize=64)

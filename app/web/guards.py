@@ -41,14 +41,20 @@ class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships
         return self.tenant_id is None
 
 
+class SignIns(flask_login.LoginManager):  # type: ignore[misc]  # Flask-Login ships no types
+    """Flask-Login without its fingerprint of address and browser: sign-ins are kept on the server and end there."""
+
+    def _session_protection_failed(self) -> bool:
+        return False
+
+
 current_user: Any = flask_login.current_user  # a Visitor, or Flask-Login's anonymous user
 
 
 def init_app(app: Flask) -> None:
     """Load the visitor from the cookie's token, and close every route."""
-    manager = flask_login.LoginManager()
+    manager = SignIns()
     manager.user_loader(_load_visitor)
-    manager.session_protection = None  # sign-ins are kept on the server and end there
     # Not manager.init_app(): it would read the session on every answer, static files included, for a
     # remember cookie that is not used, and load the visitor for error pages when the database is away.
     app.login_manager = manager  # type: ignore[attr-defined]
