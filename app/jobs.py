@@ -17,7 +17,7 @@ from app.domain.changes import offers, quote
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
 from app.domain.metering import holds, thresholds
-from app.domain.subscriptions import moves
+from app.domain.subscriptions import life, moves
 
 Handler = Callable[[Session, dict[str, Any], datetime], None]
 
@@ -47,6 +47,7 @@ OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {mail.KIND: mail.sen
 PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(seconds=10), holds.expire),
     Periodic(timedelta(seconds=10), moves.take_effect),
+    Periodic(timedelta(seconds=10), life.end_trials),
     Periodic(timedelta(hours=1), jobs.forget_done),
     Periodic(timedelta(hours=1), quote.forget),
 )

@@ -14,12 +14,13 @@ from app.db import db, run_in_transaction
 from app.domain.billing.terms import Terms
 from app.domain.catalog import browse, service as catalog
 from app.domain.catalog.models import Package
-from app.domain.changes import offers, quote as quotes, requests
+from app.domain.changes import ending, offers, quote as quotes, requests
 from app.domain.changes.models import Quote
 from app.domain.changes.package_move import preview_move
 from app.domain.changes.quote import Effect, Outcome
 from app.domain.metering import meters
-from app.domain.subscriptions import moves, service as subscriptions
+from app.domain.subscriptions import life, moves, service as subscriptions, timeline
+from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
 from app.web.kit.i18n import gettext
@@ -107,6 +108,40 @@ class PlanPages:
         say(gettext("Your request is withdrawn."))
         return redirect_to(self.url())
 
+    def end(self) -> Response:
+        """What ending the subscription does, now (for staff) or with its period; a POST does it."""
+        at_once = self.is_staff and request.values.get("when") == "now"
+        if request.method == "POST":
+            run_in_transaction(lambda session: self._end(session, at_once))
+            say(gettext("The package has ended.") if at_once else gettext("The package ends with its period."))
+            return redirect_to(self.url())
+        session, now = db.session(), utc_now()
+        tenant = self._tenant(session)
+        subscription = subscriptions.require_live(session, tenant)
+        self._check_may_end(subscription)
+        found = ending.preview(session, subscription, terms(), at_once=at_once, now=now)
+        period = subscriptions.period_of(subscription, now)
+        return render(
+            f"{self.template}_end.html",
+            block="ending",
+            pages=self,
+            tenant=tenant,
+            subscription=subscription,
+            ending=found,
+            at_once=at_once,
+            period=period,
+        )
+
+    def _end(self, session: Session, at_once: bool) -> None:
+        tenant = self._tenant(session)
+        self._check_may_end(subscriptions.require_live(session, tenant))
+        act = subscriptions.end if at_once else subscriptions.end_at_period_end
+        act(session, tenant, actor=current_user.email, now=utc_now())
+
+    def _check_may_end(self, subscription: Subscription) -> None:
+        if not self.is_staff and not requests.may(subscription.package, "change"):
+            raise NotFound("ask_first", gettext("Ask your provider to end the package."))
+
     def _accept(self, session: Session, quote_id: int) -> Outcome:
         tenant, now = self._tenant(session), utc_now()
         package = quotes.get(session, tenant.id, quote_id).package
@@ -151,6 +186,9 @@ class PlanPages:
             asked=requests.latest_of(session, tenant.id),
             offer=offer,
             offer_limits=limits_of(offer.package.revision) if offer else [],
+            may_end=subscription is not None and (self.is_staff or requests.may(subscription.package, "change")),
+            steps=timeline.of_tenant(session, tenant.id),
+            trial_ends_at=life.trial_ends_at(subscription) if subscription else None,
         )
 
     def _is_shown(self, package: Package, tenant: Tenant) -> bool:

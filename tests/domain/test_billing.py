@@ -508,10 +508,8 @@ def test_an_ended_subscription_gets_one_last_invoice(session, make, acme):
     source = make.source()
     make.usage(acme, 6_060, source=source, occurred_at=STARTED + timedelta(days=1))
     with unit_of_work() as unit:
-        found = subscription_of(unit, acme)
-        subscription_id = found.id
-        found.ended_at = datetime(2026, 9, 20, tzinfo=UTC)
-        subscriptions.segments(unit, acme.id)[0].ended_at = found.ended_at
+        ended = datetime(2026, 9, 20, tzinfo=UTC)
+        subscription_id = subscriptions.end(unit, acme, actor="nora", now=ended).id
     session.rollback()
     found = session.get_one(Subscription, (acme.id, subscription_id), populate_existing=True)
     now = datetime(2027, 1, 5, tzinfo=UTC)
@@ -520,4 +518,7 @@ def test_an_ended_subscription_gets_one_last_invoice(session, make, acme):
         found = unit.get_one(Subscription, (acme.id, subscription_id))
         period = subscriptions.period_on_day(found, FIRST)
         invoice = service.draft(unit, found, period, TERMS, now=now)
-        assert [line.kind for line in service.lines_of(unit, invoice)] == ["overage"]
+        assert [(line.kind, line.amount_micros, line.days) for line in service.lines_of(unit, invoice)] == [
+            ("credit", -17_970_000, 11),  # 49.00 x 11 of 30 days, the day of the end among them
+            ("overage", 20_000, 0),
+        ]

@@ -50,7 +50,13 @@ def many_tenants(package, number):
         names = [(ids[2 * each], ids[2 * each + 1], f"tenant-{each}") for each in range(number)]
         fixed = {"timezone": "UTC", "currency": "EUR", "created_at": now}
         act.execute(insert(Tenant), [{"id": tenant, "slug": name, "name": name, **fixed} for tenant, _, name in names])
-        fixed = {"package_id": package.id, "anchor_on": now.date(), "started_at": now, "open_from": now.date()}
+        fixed = {
+            "package_id": package.id,
+            "starts_on": now.date(),
+            "anchor_on": now.date(),
+            "started_at": now,
+            "open_from": now.date(),
+        }
         act.execute(insert(Subscription), [{"tenant_id": tenant, "id": each, **fixed} for tenant, each, _ in names])
 
 

@@ -56,16 +56,22 @@ def _billed(session: Session, found: Sequence[Subscription]) -> dict[int, dict[s
 
 def _of(subscription: Subscription, billed: dict[str, date], terms: Terms, now: datetime) -> Iterator[Due]:
     opened = subscription.open_from <= subscription.anchor_on  # else its beginning was billed elsewhere
-    if opened and not billed and subscription.started_at <= now:
-        yield Due(subscription, subscriptions.period_on_day(subscription, subscription.anchor_on), START)
+    first = subscriptions.period_on_day(subscription, subscription.anchor_on)
+    if opened and not billed and max(subscription.started_at, first.start) <= now and not _over(subscription, first):
+        yield Due(subscription, first, START)
     if PERIOD in billed:
         day = subscriptions.period_on_day(subscription, billed[PERIOD]).end_on
     else:
         day = max(subscription.open_from, subscription.anchor_on)
     period = subscriptions.period_on_day(subscription, day)
-    while terms.is_due(period, now) and not _over(subscription, period):
+    while terms.is_due(ends_at(subscription, period), now) and not _over(subscription, period):
         yield Due(subscription, period, PERIOD)
         period = subscriptions.period_on_day(subscription, period.end_on)
+
+
+def ends_at(subscription: Subscription, period: Period) -> datetime:
+    """When the period is over: at its end, or with the subscription."""
+    return min(period.end, subscription.ended_at or period.end)
 
 
 def _over(subscription: Subscription, period: Period) -> bool:

@@ -58,7 +58,9 @@ class Figures:
 
     def _first(self, due: Due, tax_code: str, unit: int) -> list[Line]:
         subscription, period = due.subscription, due.period
-        content = self._content(self._segments[subscription.id][0], subscription.started_at)
+        begins = max(subscription.started_at, period.start)  # a trial comes before it
+        started = [segment for segment in self._segments[subscription.id] if segment.started_at <= begins]
+        content = self._content(started[-1], begins)
         fee = lines.setup(content.name, content.setup_fee_micros, period.first_on, tax_code=tax_code, unit_micros=unit)
         return [_recurring(content, period, tax_code, unit), *fee]
 
@@ -72,7 +74,7 @@ class Figures:
                     yield _recurring(self._content(segment, begins), coming, tax_code, unit)
 
     def _changes(self, due: Due, tax_code: str, unit: int) -> Iterator[Line]:
-        """A credit and a charge for each change of package inside the period."""
+        """A credit and a charge for each change of package inside the period; a credit where it ended inside."""
         period, segments = due.period, self._segments[due.subscription.id]
         for old, new in pairwise(segments):
             if period.start < new.started_at < period.end:
@@ -87,6 +89,17 @@ class Figures:
                     tax_code=tax_code,
                     unit_micros=unit,
                 )
+        ended_at = due.subscription.ended_at
+        if ended_at is not None and period.start < ended_at < period.end:
+            yield self._given_back(due, ended_at, tax_code, unit)
+
+    def _given_back(self, due: Due, ended_at: datetime, tax_code: str, unit: int) -> Line:
+        """What was paid in advance for the days after the end: a change to nothing."""
+        last, period = self._segments[due.subscription.id][-1], due.period
+        was = self._content(last, max(last.started_at, period.start))
+        day = ended_at.astimezone(due.subscription.tenant.zone).date()
+        old, nothing = Priced(was.name, was.price_micros), Priced("", 0)
+        return lines.changed(old, nothing, period.first_on, period.end_on, day, tax_code=tax_code, unit_micros=unit)[0]
 
     def _usage(self, due: Due, tax_code: str, unit: int) -> Iterator[Line]:
         """What lay beyond in the period, and what reached the period before after its invoice."""

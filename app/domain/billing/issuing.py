@@ -67,11 +67,12 @@ def drafts_among(session: Session, found: Sequence[Invoice]) -> list[Invoice]:
     )
 
 
-def _first_open(drafts: Iterable[Invoice]) -> dict[int, date]:
-    found: dict[int, date] = {}
+def _first_open(drafts: Iterable[Invoice]) -> dict[tuple[int, int], date]:
+    found: dict[tuple[int, int], date] = {}
     for row in drafts:
         if row.reason == PERIOD:
-            found[row.tenant_id] = max(row.period_end_on, found.get(row.tenant_id, row.period_end_on))
+            key = (row.tenant_id, row.subscription_id)
+            found[key] = max(row.period_end_on, found.get(key, row.period_end_on))
     return found
 
 

@@ -13,7 +13,7 @@ from app.core.quantities import MAX_QUANTITY
 from app.domain.audit import service as audit
 from app.domain.billing import drafting, issuing, ledger, lines, profiles
 from app.domain.billing.drafting import draft_one, lines_by_invoice, redraft
-from app.domain.billing.due import PERIOD, START, Due
+from app.domain.billing.due import PERIOD, START, Due, ends_at
 from app.domain.billing.models import Invoice, InvoiceLine
 from app.domain.billing.terms import Terms
 from app.domain.metering.statement import minor_unit_micros
@@ -36,9 +36,9 @@ def draft(
         and period.first_on != subscriptions.period_on_day(subscription, subscription.anchor_on).first_on
     ):
         raise Conflict("not_the_first", "Only the first period has an opening invoice.")
-    if reason == PERIOD and now < period.end:
-        raise Conflict("period_runs", "The period is not over yet.")
     moves.take_effect(session, now=now, tenant_ids=[subscription.tenant_id])
+    if reason == PERIOD and now < ends_at(subscription, period):
+        raise Conflict("period_runs", "The period is not over yet.")
     return draft_one(session, Due(subscription, period, reason), terms, now=now)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from app.config import Settings
 from app.core.money import parse_micros
-from app.core.periods import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,6 @@ class Terms:
         """The series of an invoice of that day."""
         return self.prefix.replace("{year}", str(day.year))
 
-    def is_due(self, period: Period, now: datetime) -> bool:
-        """Whether the period is over for long enough that its usage is known."""
-        return period.end + timedelta(days=self.late_days) <= now
+    def is_due(self, ended_at: datetime, now: datetime) -> bool:
+        """Whether what ended then is over for long enough that its usage is known."""
+        return ended_at + timedelta(days=self.late_days) <= now

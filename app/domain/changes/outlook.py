@@ -50,16 +50,18 @@ def outlook(
     at = now if effect == "now" else period.end
     segments = _moved(session, subscription, package, at)
     due = Due(subscription, period, PERIOD)
+    if in_trial := period.first_on < subscription.anchor_on:  # nothing was charged, so nothing is given back
+        due = Due(subscription, subscriptions.period_on_day(subscription, subscription.anchor_on), START)
     reckoning = Reckoning(session, [due], terms, {subscription.id: segments})
     invoice = reckoning.lines_of(due)
-    made = _made_by(invoice, package, subscription, effect)
+    made = [] if in_trial else _made_by(invoice, package, subscription, effect)
     return Outlook(
         effective_on=_day(tenant, at),
         lines=tuple(made),
         totals=reckoning.totals_of(made, package.revision.currency),
         tax_code=reckoning.profile(tenant.id).tax_code,
         due_now_micros=0,
-        next_on=_invoiced_on(period, terms, tenant),
+        next_on=due.period.first_on if in_trial else _invoiced_on(period, terms, tenant),
         next_micros=reckoning.totals_of(invoice, package.revision.currency).total_micros,
     )
 
@@ -68,7 +70,13 @@ def _of_start(session: Session, tenant: Tenant, package: Package, terms: Terms, 
     """A first subscription: its first period and the setup fee at once, the second period in advance on the next."""
     day = _day(tenant, now)
     subscription = Subscription(
-        tenant_id=tenant.id, id=new_id(), package_id=package.id, anchor_on=day, started_at=now, open_from=day
+        tenant_id=tenant.id,
+        id=new_id(),
+        package_id=package.id,
+        starts_on=day,
+        anchor_on=day,
+        started_at=now,
+        open_from=day,
     )
     subscription.tenant, subscription.package = tenant, package
     period = subscriptions.period_of(subscription, now)

@@ -178,6 +178,24 @@ WHERE ended_at < started_at OR next_at IS NOT NULL AND (ended_at IS NULL OR ende
     ),
 )
 
+_LIVES = (
+    Check(
+        "status_is_the_last_event",
+        """
+SELECT s.tenant_id, '', NULL, 'subscription ' || CAST(s.id AS TEXT) || ' ' || s.status, 1, 0
+FROM subscription s WHERE s.status <> coalesce((
+    SELECT e.status FROM subscription_event e WHERE e.tenant_id = s.tenant_id AND e.subscription_id = s.id
+    ORDER BY e.id DESC LIMIT 1), '')""",
+    ),
+    Check(
+        "suspended_as_the_tenant",
+        """
+SELECT s.tenant_id, '', NULL, 'subscription ' || CAST(s.id AS TEXT) || ' ' || s.status, 1, 0
+FROM subscription s JOIN tenant t ON t.id = s.tenant_id
+WHERE s.ended_at IS NULL AND (s.status = 'suspended') <> (t.status = 'suspended')""",
+    ),
+)
+
 _QUARANTINE = (
     Check(
         "replay_left_its_record",
@@ -255,4 +273,4 @@ GROUP BY s.prefix, s.last HAVING count(DISTINCT i.number) <> s.last""",
     ),
 )
 
-CHECKS = (*_METERS, *_RECORDS, *_HOLDS, *_ALLOCATIONS, *_SUBSCRIPTIONS, *_QUARANTINE, *_MONEY)
+CHECKS = (*_METERS, *_RECORDS, *_HOLDS, *_ALLOCATIONS, *_SUBSCRIPTIONS, *_LIVES, *_QUARANTINE, *_MONEY)

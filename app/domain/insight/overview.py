@@ -39,7 +39,7 @@ def monthly_revenue(session: Session) -> list[Revenue]:
         .select_from(Subscription)
         .join(Package, Package.id == Subscription.package_id)
         .join(revision, revision.id == Package.revision_id)
-        .where(Subscription.ended_at.is_(None))
+        .where(Subscription.ended_at.is_(None), Subscription.status != "trial")
         .group_by(revision.currency, revision.interval)
     )
     sums: dict[str, list[int]] = {}

@@ -12,6 +12,7 @@ from app.db import LostRace, UtcDateTime, rowcount
 from app.domain.metering import opening
 from app.domain.metering.holds import CONCURRENT
 from app.domain.metering.opening import MeterKey
+from app.domain.metering.store import AT_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ class Standing(NamedTuple):
         return None if included is None else max(0, self.free(included))
 
 
-_TENANT = """
+_TENANT = f"""
        t.id AS tenant_id, t.status, t.timezone, s.anchor_on, r.interval, c.code AS resource_code, c.first_step,
-       c.next_step, l.included, l.at_limit, n.included AS calls_included, n.at_limit AS calls_at_limit,
+       c.next_step, l.included, {AT_LIMIT} AS at_limit, n.included AS calls_included, n.at_limit AS calls_at_limit,
        EXISTS (SELECT 1 FROM package_limit o WHERE o.resource_code = c.code AND o.rollover_periods > 0) AS rolls_over,
        s.pending_at <= :now AS change_due"""
 _LIMITS = f"""

@@ -19,7 +19,7 @@ from app.core.ids import new_id, new_ids
 from app.core.periods import EARLIEST_YEAR, Interval, period_days
 from app.core.quantities import billed_quantity
 from app.core.usage import Unreadable, UsageEvent
-from app.db import LostRace
+from app.db import LostRace, as_moment
 from app.domain.metering import holds, opening, store, thresholds
 from app.domain.metering.holds import CallReport, Change, MeterKey
 from app.domain.metering.split import split
@@ -61,8 +61,11 @@ _RECORDED = Result("recorded")
 class _Subscriber:
     tenant_id: int
     zone: ZoneInfo
+    in_trial: bool
+    starts_on: date | None
     anchor_on: date | None
     open_from: date | None
+    ended_at: datetime | None
     interval: Interval
     revision_id: int | None
     thresholds: tuple[int, ...]
@@ -127,14 +130,18 @@ class _Batch:
             row.name: _Subscriber(
                 row.tenant_id,
                 ZoneInfo(row.timezone),
+                bool(row.in_trial),
+                _as_date(row.starts_on),
                 _as_date(row.anchor_on),
                 _as_date(row.open_from),
+                as_moment(row.ended_at) if row.ended_at else None,
                 cast(Interval, row.interval),
                 row.revision_id,
                 thresholds.as_read(row.thresholds),
             )
             for row in self._subscribers({event.tenant.lower() for event in events})
         }
+        self.in_trial = {found.tenant_id for found in self.subscribers.values() if found.in_trial}
         revisions = {found.revision_id for found in self.subscribers.values() if found.revision_id is not None}
         self.resources: dict[str, Any] = {}
         self.limits: dict[tuple[int, str], Any] = {}
@@ -156,6 +163,10 @@ class _Batch:
         if late := {row.tenant_id for row in rows if row.change_due}:
             moves.take_effect(self.session, now=self.now, tenant_ids=late)
             rows = store.subscribers(self.connection, names, self.now)
+        if gone := {row.name for row in rows if row.anchor_on is None}:
+            # What happened before a subscription's end may be reported after it.
+            rows = [row for row in rows if row.name not in gone]
+            rows += store.subscribers(self.connection, gone, self.now, ended=True)
         return rows
 
     def _row(self, event: UsageEvent) -> tuple[dict[str, Any] | None, Result]:
@@ -203,6 +214,8 @@ class _Batch:
             raise Unreadable("unknown_tenant", f"No tenant is known as “{event.tenant}”.")
         if subscriber.anchor_on is None:
             raise Unreadable("no_subscription", "The tenant has no package.")
+        if subscriber.ended_at is not None and event.occurred_at >= subscriber.ended_at:
+            raise Unreadable("no_subscription", "The tenant has no package any more.")
         if event.occurred_at > self.now + FUTURE_TOLERANCE:
             raise Unreadable("time_in_future", f"{event.occurred_at.isoformat()} has not come yet.")
         return subscriber
@@ -215,10 +228,12 @@ class _Batch:
         key = (subscriber.tenant_id, day)
         if key not in self.days:
             anchor_on, open_from = cast(date, subscriber.anchor_on), cast(date, subscriber.open_from)
-            if day < anchor_on:
+            if day < cast(date, subscriber.starts_on):
                 raise Unreadable("no_subscription", "It happened before the tenant had a package.")
             period_on = period_days(anchor_on, subscriber.interval, day)[0]
             late = period_on < open_from
+            if late and subscriber.ended_at is not None:
+                raise Unreadable("no_subscription", "The tenant's last invoice was issued before this was reported.")
             if late:
                 today = self.now.astimezone(subscriber.zone).date()
                 period_on = max(open_from, period_days(anchor_on, subscriber.interval, today)[0])
@@ -317,6 +332,8 @@ class _Batch:
             row["from_allowance"], row["from_carried"], row["beyond"] = parts
             if limit is not None and parts.beyond:
                 row["beyond_as"], row["beyond_price_micros"] = limit.at_limit, limit.overage_price_micros
+                if limit.at_limit == "charge" and key[0] in self.in_trial:
+                    row["beyond_as"], row["beyond_price_micros"] = "block", 0
             used += row["quantity"]
 
     def _add_beyond(self, groups: Mapping[MeterKey, list[dict[str, Any]]]) -> None:

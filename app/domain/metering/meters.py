@@ -159,12 +159,24 @@ def in_period(
         .order_by(Resource.position, Resource.code)
     )
     views = [
-        (row, _opened(session, row, _view(row, revision.currency), subscription.tenant_id, period)) for row in rows
+        (
+            row,
+            _in_trial(
+                subscription, _opened(session, row, _view(row, revision.currency), subscription.tenant_id, period)
+            ),
+        )
+        for row in rows
     ]
     if now is None or pace is None:
         return [view for _, view in views]
     days = (pace[1] - pace[0]).days
     return [_foreseen(view, row.recent, days, now, period.end) for row, view in views]
+
+
+def _in_trial(subscription: Subscription, view: MeterView) -> MeterView:
+    """As calls are decided: in a trial nothing is charged, so what would be stops."""
+    stops = subscription.status == "trial" and view.at_limit == "charge"
+    return replace(view, at_limit="block") if stops else view
 
 
 def _used_on(tenant_id: int, days: tuple[date, date] | None) -> ColumnElement[int | None]:
@@ -226,14 +238,15 @@ def nearest_limits(session: Session, *, now: datetime, most: int = 8) -> list[tu
 
 
 _FINGERPRINTS = """
-SELECT t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, p.id, p.revision_id, sum(m.version),
+SELECT t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, s.status, s.pending_at, p.id, p.revision_id,
+       sum(m.version),
        (SELECT max(r.id) FROM refusal r WHERE r.tenant_id = t.id)
 FROM tenant t
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id
 LEFT JOIN meter m ON m.tenant_id = t.id AND (m.period_on >= :horizon OR m.period_on = :no_period)
 WHERE t.id IN ({tenant_ids})
-GROUP BY t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, p.id, p.revision_id"""
+GROUP BY t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, s.status, s.pending_at, p.id, p.revision_id"""
 
 
 def fingerprints(tenant_ids: list[int], *, now: datetime) -> dict[int, str]:

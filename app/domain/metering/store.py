@@ -16,15 +16,21 @@ from sqlalchemy import Connection, Row, text
 Rows = Sequence[dict[str, Any]]
 _encode = msgspec.json.Encoder().encode
 
+# What happens at a limit: in a trial nothing is charged, so what would be stops there.
+AT_LIMIT = "CASE WHEN s.status = 'trial' AND l.at_limit = 'charge' THEN 'block' ELSE l.at_limit END"
+
 _SUBSCRIBERS = """
-SELECT n.name, t.id AS tenant_id, t.timezone, t.thresholds, s.anchor_on, s.open_from, r.interval, r.id AS revision_id,
-       s.pending_at <= {one} AS change_due
+SELECT n.name, t.id AS tenant_id, t.timezone, t.thresholds, s.status = 'trial' AS in_trial, s.starts_on, s.anchor_on,
+       s.open_from, s.ended_at, r.interval, r.id AS revision_id, s.pending_at <= {one} AS change_due
 FROM tenant_name n
 JOIN tenant t ON t.id = n.tenant_id
-LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
+LEFT JOIN subscription s ON s.tenant_id = t.id AND {which}
 LEFT JOIN package p ON p.id = s.package_id
 LEFT JOIN package_revision r ON r.id = p.revision_id
 WHERE n.name {in_list}"""
+
+_LIVE = "s.ended_at IS NULL"
+_LAST = "s.ended_at = (SELECT max(e.ended_at) FROM subscription e WHERE e.tenant_id = t.id)"
 
 _RULES = """
 SELECT c.code, c.kind, c.first_step, c.next_step, l.revision_id, l.included, l.at_limit, l.overage_price_micros,
@@ -173,12 +179,15 @@ def stamp_of(connection: Connection, iso: str) -> str:
     return text if len(text) == 26 else f"{text}.000000"
 
 
-def subscribers(connection: Connection, names: Iterable[str], now: datetime) -> Sequence[Row[Any]]:
-    """Tenant, live subscription and current revision behind each lower-case tenant name.
+def subscribers(
+    connection: Connection, names: Iterable[str], now: datetime, *, ended: bool = False
+) -> Sequence[Row[Any]]:
+    """Tenant, live subscription (or the last one that ended) and current revision behind each lower-case tenant name.
 
-    `change_due`: the subscription should have been moved to another package by now.
+    `change_due`: the subscription should have been moved to another package, or ended, by now.
     """
-    return _read(connection, _SUBSCRIBERS, (stamp(connection, now),), list(names))
+    template = _SUBSCRIBERS.replace("{which}", _LAST if ended else _LIVE)
+    return _read(connection, template, (stamp(connection, now),), list(names))
 
 
 def rules(connection: Connection, revision_ids: Iterable[int]) -> Sequence[Row[Any]]:

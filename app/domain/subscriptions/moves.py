@@ -1,4 +1,4 @@
-"""Move a subscription to another package: at once, or at the end of its period."""
+"""Move a subscription to another package, or end it: at once, or at the end of its period."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -12,6 +12,7 @@ from app.core.ids import new_id
 from app.db import rowcount
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package
+from app.domain.subscriptions import life
 from app.domain.subscriptions.models import Subscription, SubscriptionSegment
 
 MOST_AT_ONCE = 500  # pending changes that one transaction carries out
@@ -36,14 +37,29 @@ def schedule(
 def cancel(session: Session, subscription: Subscription, *, actor: str, now: datetime) -> None:
     """Drop the change that is pending. Raises NotFound (`nothing_pending`) where there is none any more."""
     pending = subscription.pending_package
-    if pending is None or (subscription.pending_at or now) <= now:
+    if (subscription.pending_at or now) <= now:
         raise NotFound("nothing_pending", "No change of package is pending.")
     _set_pending(session, subscription, None, None, "")
-    _note(session, subscription, "subscription.cancel", actor, now, package=pending.code)
+    if pending is None:
+        _note(session, subscription, "subscription.stay", actor, now)
+    else:
+        _note(session, subscription, "subscription.cancel", actor, now, package=pending.code)
+
+
+def end(session: Session, subscription: Subscription, *, actor: str, now: datetime) -> None:
+    """End it at `now`: its last invoice gives back the days that were paid and are left. Raises Conflict as `move`."""
+    if not _end(session, subscription, actor=actor, at=now, now=now):
+        raise Conflict("changed_meanwhile", "The subscription was changed by someone else.")
+
+
+def end_at(session: Session, subscription: Subscription, at: datetime, *, actor: str, now: datetime) -> None:
+    """Have it end at `at`, the end of its period, in place of what was pending. Raises Conflict as `move`."""
+    _set_pending(session, subscription, None, at, actor)
+    _note(session, subscription, "subscription.end_at", actor, now, at=at.isoformat())
 
 
 def take_effect(session: Session, *, now: datetime, tenant_ids: Collection[int] = ()) -> int:
-    """Carry out the pending changes whose time has come, as of that time; of these tenants where any are named.
+    """Carry out the pending changes and ends that are due, as of their time; of these tenants where any are named.
 
     The worker does it every few seconds, and whatever decides by a subscription does it first for its tenant.
     """
@@ -53,9 +69,11 @@ def take_effect(session: Session, *, now: datetime, tenant_ids: Collection[int] 
     statement = statement.order_by(Subscription.tenant_id).limit(MOST_AT_ONCE)
     done = 0
     for subscription in session.scalars(statement.execution_options(populate_existing=True)).all():
-        package, at = subscription.pending_package, subscription.pending_at
-        if package is not None and at is not None:
-            done += _move(session, subscription, package, actor=subscription.pending_by, at=at, now=now)
+        package, at, actor = subscription.pending_package, subscription.pending_at or now, subscription.pending_by
+        if package is not None:
+            done += _move(session, subscription, package, actor=actor, at=at, now=now)
+        else:
+            done += _end(session, subscription, actor=actor, at=at, now=now)
     return done
 
 
@@ -106,7 +124,21 @@ def _move(
     return rowcount(moved) == 1
 
 
+def _end(session: Session, subscription: Subscription, *, actor: str, at: datetime, now: datetime) -> bool:
+    """End it as of `at`; False where what is pending is no longer what was read."""
+    if not _try_pending(session, subscription, None, None, ""):
+        return False
+    life.turn(session, subscription, life.CANCELLED, "cancelled", actor=actor, now=now, at=at)
+    _close_segment(session, subscription, at)
+    return True
+
+
 def _next_segment(session: Session, subscription: Subscription, package: Package, at: datetime) -> None:
+    _close_segment(session, subscription, at)
+    open_segment(session, subscription, package, at)
+
+
+def _close_segment(session: Session, subscription: Subscription, at: datetime) -> None:
     session.execute(
         update(SubscriptionSegment)
         .where(
@@ -116,27 +148,34 @@ def _next_segment(session: Session, subscription: Subscription, package: Package
         )
         .values(ended_at=at)
     )
-    open_segment(session, subscription, package, at)
 
 
 def _set_pending(
     session: Session, subscription: Subscription, package_id: int | None, at: datetime | None, actor: str
 ) -> None:
-    """Conditional on the package that it was read with, so that no move is overtaken."""
+    if not _try_pending(session, subscription, package_id, at, actor):
+        raise Conflict("changed_meanwhile", "The subscription was changed by someone else.")
+
+
+def _try_pending(
+    session: Session, subscription: Subscription, package_id: int | None, at: datetime | None, actor: str
+) -> bool:
+    """Conditional on what it was read with, so that no move and no other wish is overtaken."""
+    pending_at = subscription.pending_at
     changed = session.execute(
         update(Subscription)
         .where(
             Subscription.tenant_id == subscription.tenant_id,
             Subscription.id == subscription.id,
             Subscription.package_id == subscription.package_id,
+            Subscription.pending_at == pending_at if pending_at else Subscription.pending_at.is_(None),
             Subscription.ended_at.is_(None),
         )
         .values(pending_package_id=package_id, pending_at=at, pending_by=actor)
         .execution_options(synchronize_session=False)
     )
-    if rowcount(changed) != 1:
-        raise Conflict("changed_meanwhile", "The subscription was changed by someone else.")
     session.refresh(subscription)
+    return rowcount(changed) == 1
 
 
 def _note(session: Session, subscription: Subscription, act: str, actor: str, now: datetime, **details: str) -> None:

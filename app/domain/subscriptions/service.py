@@ -13,7 +13,7 @@ from app.core.ids import new_id
 from app.core.periods import EARLIEST_YEAR, Interval, Period, local_midnight, period_at, period_on
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package, PackageRevision
-from app.domain.subscriptions import moves
+from app.domain.subscriptions import life, moves
 from app.domain.subscriptions.models import Subscription, SubscriptionSegment
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
@@ -25,6 +25,7 @@ _LIVE = (
     # All in one statement; the limits, which few ask for by the revision, when somebody does.
     .options(joinedload(Subscription.package).joinedload(Package.revision).lazyload(PackageRevision.limits))
 )
+MOST_TRIAL_DAYS = 366
 
 
 def live(session: Session, tenant_id: int) -> Subscription | None:
@@ -40,17 +41,20 @@ def subscribe(
     actor: str,
     now: datetime,
     started_at: datetime | None = None,
+    trial_days: int = 0,
 ) -> Subscription:
     """Put a tenant on a package, or move it there at once; usage of the running period stays, a pending change goes.
 
-    `started_at` (default now) is allowed while the tenant has no subscription. Raises Conflict:
-    `package_not_published`, `currency_differs`, `already_subscribed`, `interval_differs`.
+    `started_at` (default now) is allowed while the tenant has no subscription, a trial for its first one. Raises
+    Conflict: `package_not_published`, `currency_differs`, `already_subscribed`, `interval_differs`, `no_trial`.
     """
     check_fit(tenant, package)
     moves.take_effect(session, now=now, tenant_ids=[tenant.id])
     subscription = live(session, tenant.id)
     if subscription is None:
-        return _start(session, tenant, package, actor, now, started_at or now)
+        return _start(session, tenant, package, actor, now, started_at or now, trial_days)
+    if trial_days:
+        raise Conflict("no_trial", "A trial is for a tenant that has no package yet.", field="days")
     if started_at is not None and started_at != subscription.started_at:
         raise Conflict("already_subscribed", "A start date can only be given while there is no subscription.")
     if subscription.package_id != package.id:
@@ -78,6 +82,22 @@ def subscribe_at_period_end(
     return subscription
 
 
+def end(session: Session, tenant: Tenant, *, actor: str, now: datetime) -> Subscription:
+    """End the tenant's subscription at once. Raises NotFound (`no_subscription`)."""
+    moves.take_effect(session, now=now, tenant_ids=[tenant.id])
+    subscription = require_live(session, tenant)
+    moves.end(session, subscription, actor=actor, now=now)
+    return subscription
+
+
+def end_at_period_end(session: Session, tenant: Tenant, *, actor: str, now: datetime) -> Subscription:
+    """End it when its running period does; `moves.cancel` withdraws that. Raises NotFound (`no_subscription`)."""
+    moves.take_effect(session, now=now, tenant_ids=[tenant.id])
+    subscription = require_live(session, tenant)
+    moves.end_at(session, subscription, period_of(subscription, now).end, actor=actor, now=now)
+    return subscription
+
+
 def package_at(subscription: Subscription, now: datetime) -> Package:
     """The package in force, also where a change was due by `now` and nobody has carried it out yet."""
     pending = subscription.pending_package
@@ -101,7 +121,7 @@ def period_of(subscription: Subscription, moment: datetime) -> Period:
 def periods_of(subscription: Subscription, now: datetime, most: int = 36) -> list[Period]:
     """The running period and those before it, newest first, back to the first one (`most` at the most)."""
     periods = [period_of(subscription, now)]
-    while len(periods) < most and periods[-1].first_on > subscription.anchor_on:
+    while len(periods) < most and periods[-1].first_on > subscription.starts_on:
         periods.append(period_on_day(subscription, periods[-1].first_on - timedelta(days=1)))
     return periods
 
@@ -117,16 +137,16 @@ def close_before(session: Session, tenant_id: int, first_open: date) -> None:
     )
 
 
-def close_many_before(session: Session, first_open: Mapping[int, date]) -> None:
-    """`close_before` for many tenants: the first day that stays open, by tenant. One statement for all of them."""
-    rows = [{"of_tenant": tenant_id, "day": day} for tenant_id, day in sorted(first_open.items())]
+def close_many_before(session: Session, first_open: Mapping[tuple[int, int], date]) -> None:
+    """`close_before` for many: the first day that stays open, by tenant and subscription. One statement for all."""
+    rows = [{"of_tenant": key[0], "of_id": key[1], "day": day} for key, day in sorted(first_open.items())]
     if rows:
         table = Subscription.__table__
         session.connection().execute(
             update(table)  # type: ignore[arg-type]  # a Table, which mypy sees as a FromClause
             .where(
                 table.c.tenant_id == bindparam("of_tenant"),
-                table.c.ended_at.is_(None),
+                table.c.id == bindparam("of_id"),
                 table.c.open_from < bindparam("day"),
             )
             .values(open_from=bindparam("day")),
@@ -185,25 +205,36 @@ def check_fit(tenant: Tenant, package: Package) -> None:
 
 
 def _start(
-    session: Session, tenant: Tenant, package: Package, actor: str, now: datetime, started_at: datetime
+    session: Session,
+    tenant: Tenant,
+    package: Package,
+    actor: str,
+    now: datetime,
+    started_at: datetime,
+    trial_days: int,
 ) -> Subscription:
     if started_at > now:
         raise Conflict("starts_in_future", "A subscription cannot start in the future.")
     if started_at.year < EARLIEST_YEAR:
         raise Invalid("starts_too_early", f"A subscription starts in {EARLIEST_YEAR} or later.", field="started_at")
+    _check_trial(session, tenant, trial_days)
     first_day = started_at.astimezone(ZoneInfo(tenant.timezone)).date()
+    status = life.TRIAL if trial_days else life.SUSPENDED if tenant.status == "suspended" else life.ACTIVE
     subscription = Subscription(
         tenant_id=tenant.id,
         id=new_id(),
         package_id=package.id,
-        anchor_on=first_day,
+        status=status,
+        starts_on=first_day,
+        anchor_on=first_day + timedelta(days=trial_days),
         started_at=started_at,
-        open_from=first_day,
     )
     subscription.tenant, subscription.package = tenant, package
+    subscription.open_from = period_on_day(subscription, first_day).first_on
     session.add(subscription)
     session.flush()
     moves.open_segment(session, subscription, package, started_at)
+    life.begin(session, subscription, actor=actor, at=started_at)
     audit.record(
         session,
         actor,
@@ -214,3 +245,14 @@ def _start(
         package=package.code,
     )
     return subscription
+
+
+def _check_trial(session: Session, tenant: Tenant, trial_days: int) -> None:
+    if not trial_days:
+        return
+    if not 0 < trial_days <= MOST_TRIAL_DAYS:
+        raise Invalid("invalid_days", f"A trial lasts from 1 to {MOST_TRIAL_DAYS} days.", field="days")
+    if tenant.status == "suspended":
+        raise Conflict("tenant_suspended", "The tenant is suspended.")
+    if session.scalar(select(Subscription.id).where(Subscription.tenant_id == tenant.id).limit(1)) is not None:
+        raise Conflict("no_trial", "A trial is for a tenant that never had a package.", field="days")

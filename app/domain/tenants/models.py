@@ -1,6 +1,7 @@
 """Tenants and the names machines know them by."""
 
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -30,6 +31,11 @@ class Tenant(Base):
     created_at: Mapped[Utc]
     suspended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     thresholds: Mapped[list[int]] = mapped_column(JSON, default=lambda: list(DEFAULT_THRESHOLDS))  # percent of a limit
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Its time zone."""
+        return ZoneInfo(self.timezone)
 
 
 class TenantName(Base):

@@ -72,8 +72,8 @@ def update(session: Session, tenant: Tenant, profile: TenantProfile, *, actor: s
     return tenant
 
 
-def set_suspended(session: Session, tenant: Tenant, suspended: bool, *, actor: str, now: datetime) -> None:
-    """Suspend or resume; doing it twice is doing it once."""
+def set_suspended(session: Session, tenant: Tenant, suspended: bool, *, actor: str, now: datetime) -> bool:
+    """Suspend or resume the tenant itself (`life.suspend` has its subscription follow); False where it was so."""
     status = "suspended" if suspended else "active"
     # One conditional update: of two clicks at once the second changes and records nothing.
     changed = session.execute(
@@ -83,11 +83,12 @@ def set_suspended(session: Session, tenant: Tenant, suspended: bool, *, actor: s
         .execution_options(synchronize_session=False)
     )
     if rowcount(changed) != 1:
-        return
+        return False
     session.refresh(tenant)
     act = "tenant.suspend" if suspended else "tenant.resume"
     audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id)
     session.flush()
+    return True
 
 
 def set_thresholds(session: Session, tenant: Tenant, percents: Iterable[int], *, actor: str, now: datetime) -> None:

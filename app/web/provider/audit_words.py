@@ -53,6 +53,13 @@ def _words(entry: AuditEntry) -> str:
             "To move to %(package)s at the period's end:", package=entry.details.get("package", "–")
         ),
         "subscription.cancel": gettext("Pending change cancelled:"),
+        "subscription.stay": gettext("End withdrawn:"),
+        "subscription.end_at": gettext("To end with the period:"),
+        "subscription.active": gettext("Active:"),
+        "subscription.past_due": gettext("Past due:"),
+        "subscription.suspended": gettext("Package suspended:"),
+        "subscription.cancelled": gettext("Package ended:"),
+        "subscription.trial": gettext("On trial again:"),
         "quote.accept": gettext("Quote for %(package)s accepted:", package=entry.details.get("package", "–")),
         "request.ask": gettext("Asked for %(package)s:", package=entry.details.get("package", "–")),
         "request.approved": gettext("Request approved:"),

@@ -1,9 +1,10 @@
 """What is typed about a tenant and its people."""
 
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
-from wtforms import EmailField, PasswordField, StringField
-from wtforms.validators import Email, InputRequired, Length, Optional, ValidationError
+from wtforms import EmailField, IntegerField, PasswordField, StringField
+from wtforms.validators import Email, InputRequired, Length, NumberRange, Optional, ValidationError
 
+from app.domain.subscriptions.service import MOST_TRIAL_DAYS
 from app.domain.tenants.service import TenantProfile
 from app.web.kit.forms import CountryField, CurrencyField, Form, PrefixesField, TimeZoneField
 from app.web.kit.i18n import gettext
@@ -33,6 +34,19 @@ class TenantForm(Form):
     def profile(self) -> TenantProfile:
         """What was typed, for the services."""
         return TenantProfile(**{name: getattr(self, name).data or "" for name in TenantProfile.__slots__})
+
+
+class TrialForm(Form):
+    """How long a tenant tries a package."""
+
+    days = IntegerField(
+        _("Days"),
+        [
+            InputRequired(_("Enter a number of days.")),
+            NumberRange(1, MOST_TRIAL_DAYS, _("From %(min)s to %(max)s days.")),
+        ],
+        default=14,
+    )
 
 
 class PersonForm(Form):

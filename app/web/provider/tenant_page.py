@@ -9,7 +9,7 @@ from app.domain.accounts import service as accounts
 from app.domain.audit import reading
 from app.domain.changes import offers
 from app.domain.metering import meters, thresholds
-from app.domain.subscriptions import service as subscriptions
+from app.domain.subscriptions import life, service as subscriptions, timeline
 from app.domain.tenants import service as tenants
 from app.web import refused
 from app.web.guards import current_user
@@ -27,6 +27,7 @@ def tenant(slug: str) -> Response:
     session, now = db.session(), utc_now()
     found = tenants.by_slug(session, slug)
     shown = meters.current(session, found, now=now)
+    subscription = subscriptions.live(session, found.id)
     return render(
         "provider/tenant.html",
         tenant=found,
@@ -35,9 +36,10 @@ def tenant(slug: str) -> Response:
         crossed=thresholds.of_period(session, found.id, shown.period.first_on) if shown.period else [],
         refused=refused.count_in_period(found, shown.period.start) if shown.period else 0,
         heading_level=2,  # the page has its own head
-        subscription=subscriptions.live(session, found.id),
         offer=offers.open_of(session, found.id),
-        segments=subscriptions.segments(session, found.id),
+        subscription=subscription,
+        steps=timeline.of_tenant(session, found.id),
+        trial_ends_at=life.trial_ends_at(subscription) if subscription else None,
         people=accounts.users_of(session, found.id),
         latest=[in_words(entry) for entry in reading.latest(session, subject=f"tenant:{slug}")],
         stream_url=url_for("provider.tenant_meters_stream", slug=slug),

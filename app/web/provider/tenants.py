@@ -7,7 +7,7 @@ from app.core.errors import DomainError
 from app.db import db, unit_of_work
 from app.domain.catalog import browse
 from app.domain.insight import tenant_list
-from app.domain.subscriptions import service as subscriptions
+from app.domain.subscriptions import life, service as subscriptions
 from app.domain.subscriptions.listing import TenantQuery, cursor_shape
 from app.domain.tenants import service as tenants_service
 from app.web.guards import current_user
@@ -90,7 +90,8 @@ def tenant_resume(slug: str) -> Response:
 def _set_suspended(slug: str, suspended: bool) -> Response:
     with unit_of_work() as session:
         tenant = tenants_service.by_slug(session, slug)
-        tenants_service.set_suspended(session, tenant, suspended, actor=current_user.email, now=utc_now())
+        act = life.suspend if suspended else life.resume
+        act(session, tenant, "staff", actor=current_user.email, now=utc_now())
     if suspended:
         undo = url_for("provider.tenant_resume", slug=slug)
         say(gettext("%(name)s is suspended. What it uses is still counted.", name=tenant.name), undo_url=undo)

@@ -36,6 +36,8 @@ def check_words() -> dict[str, str]:
         "one_live_subscription": gettext("One package a tenant"),
         "open_segment": gettext("The package and the tenant's history"),
         "segments_overlap": gettext("The tenant's history without overlaps"),
+        "status_is_the_last_event": gettext("The state of a package and what happened to it"),
+        "suspended_as_the_tenant": gettext("A package is suspended when its tenant is"),
         "replay_left_its_record": gettext("Each replay left its record"),
         "entry_resolved_or_open": gettext("Each entry in quarantine is open or resolved"),
         "ledger_balance": gettext("What a tenant owes and its ledger"),

@@ -35,6 +35,12 @@ def plans_cancel() -> Response:
     return _pages().cancel()
 
 
+@bp.route("/plans/end", methods=["GET", "POST"])
+def plans_end() -> Response:
+    """End the package with its period."""
+    return _pages().end()
+
+
 @bp.post("/plans/ask")
 def plans_ask() -> Response:
     """Ask the provider for a package."""

@@ -90,7 +90,8 @@ def _period(subscription: Subscription, day: str, running: Period) -> Period:
         first_on = date.fromisoformat(day)
     except ValueError:
         abort(404)
-    if first_on.isoformat() != day or not subscription.anchor_on <= first_on <= running.first_on:
+    oldest = subscriptions.period_on_day(subscription, subscription.starts_on).first_on
+    if first_on.isoformat() != day or not oldest <= first_on <= running.first_on:
         abort(404)
     period = subscriptions.period_on_day(subscription, first_on)
     if period.first_on != first_on:
