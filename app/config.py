@@ -38,6 +38,8 @@ class Settings:
     PAYMENT_DAYS: int = 14  # until an invoice is due, unless the tenant's profile says otherwise
     TAX_RATE: str = "none"  # the code of the rate that applies, unless the tenant's profile says otherwise
     LATE_USAGE_DAYS: int = 2  # how long after its end a period waits for usage before it is billed
+    REMINDER_DAYS: str = "3,14"  # so many days after an invoice was due its reminders go out; empty: none
+    SUSPEND_DAYS: int = 30  # and the service is suspended until what is overdue is paid; 0: never
     QUOTE_MINUTES: int = 15  # how long what a quote says is promised
     WORKERS: int = 1  # server processes; leave at 1 with SQLite
     BLOCKING_THREADS: int = 600  # threads of a worker

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from app import mail, notices
 from app.core.clock import utc_now
 from app.db import run_in_transaction
-from app.domain.billing import run as bill_run
+from app.domain.billing import dunning, run as bill_run, standing
+from app.domain.billing.dunning import Schedule
 from app.domain.billing.terms import Terms
 from app.domain.changes import offers, quote
 from app.domain.jobs import service as jobs
@@ -34,11 +35,16 @@ def _bill(session: Session, payload: dict[str, Any], now: datetime) -> None:
     bill_run.step(session, payload, Terms.of(current_app.config["RINGPLAN"]), now=now)
 
 
+def _remind(session: Session, *, now: datetime) -> None:
+    dunning.take_steps(session, Schedule.of(current_app.config["RINGPLAN"]), now=now)
+
+
 # By kind: the effect, in one transaction with "done".
 HANDLERS: dict[str, Handler] = {
     thresholds.MAIL: notices.tell_of_threshold,
     offers.MAIL: notices.tell_of_offer,
     bill_run.KIND: _bill,
+    dunning.MAIL: notices.tell_of_dunning,
 }
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
@@ -48,6 +54,8 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(seconds=10), holds.expire),
     Periodic(timedelta(seconds=10), moves.take_effect),
     Periodic(timedelta(seconds=10), life.end_trials),
+    Periodic(timedelta(minutes=10), standing.mark_overdue),
+    Periodic(timedelta(minutes=10), _remind),
     Periodic(timedelta(hours=1), jobs.forget_done),
     Periodic(timedelta(hours=1), quote.forget),
 )

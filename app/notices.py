@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app import mail
 from app.config import Settings
 from app.domain.accounts import service as accounts
+from app.domain.billing import dunning, service as billing
 from app.domain.changes import offers
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
@@ -54,3 +55,17 @@ def tell_of_threshold(session: Session, payload: dict[str, Any], now: datetime) 
             meter=next((meter for meter in shown if meter.resource_code == code), None),
             for_staff=reader.is_staff,
         )
+
+
+def tell_of_dunning(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    """One mail to where the tenant's invoices go, else to its contact, else to all of its people."""
+    tenant_id, invoice_id, step = payload["tenant_id"], payload["invoice_id"], payload["step"]
+    invoice = billing.get(session, tenant_id, invoice_id)
+    if not invoice.open_micros:
+        return  # paid since
+    taken = next(each for each in dunning.steps_of(session, invoice) if each.step == step)
+    to = invoice.printed["customer"]["email"] or invoice.tenant.contact_email
+    readers = [to] if to else [person.email for person in accounts.users_of(session, tenant_id)]
+    for address in readers:
+        key = f"{dunning.MAIL}/{tenant_id}/{invoice_id}/{step}/{address}"
+        mail.post(session, key, address, "dunning", now=now, invoice=invoice, tenant=invoice.tenant, taken=taken)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.core.errors import Conflict
 from app.core.ids import new_id
 from app.domain.audit import service as audit
-from app.domain.billing import drafting, issuing, ledger, lines, payments
+from app.domain.billing import drafting, issuing, ledger, lines, payments, standing
 from app.domain.billing.drafting import lines_by_invoice
 from app.domain.billing.ledger import Movement
 from app.domain.billing.lines import Rate, Tax, Totals
@@ -129,3 +129,4 @@ def _settle(session: Session, invoice: Invoice, note: Invoice, *, whole: bool, a
     if -note.total_micros > applied:
         payments.add_credit(session, note, -note.total_micros - applied, actor=actor, now=now)
         payments.match(session, invoice.tenant_id, invoice.currency, now=now)
+    standing.lift(session, invoice.tenant_id, actor=actor, now=now)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     ForeignKey,
     ForeignKeyConstraint,
@@ -243,6 +244,21 @@ class PaymentMatch(Base):
     repayment_id: Mapped[Ref | None]
     amount_micros: Mapped[Micros]
     matched_at: Mapped[Utc]
+
+
+class DunningStep(Base):
+    """One step taken about an unpaid invoice: a reminder or the suspension, each once."""
+
+    __tablename__ = "dunning_step"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "invoice_id"], ["invoice.tenant_id", "invoice.id"]),
+        CheckConstraint("kind IN ('reminder', 'suspension')", name="known_kind"),
+    )
+    tenant_id: Mapped[TenantId]
+    invoice_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)  # from 1
+    kind: Mapped[str] = mapped_column(String(16))
+    taken_at: Mapped[Utc]
 
 
 class BillRun(Base):

@@ -11,7 +11,7 @@ from app.core.errors import Conflict, Invalid
 from app.core.ids import new_id
 from app.db import LostRace, rowcount
 from app.domain.audit import service as audit
-from app.domain.billing import ledger
+from app.domain.billing import ledger, standing
 from app.domain.billing.ledger import Balances, Movement
 from app.domain.billing.models import Invoice, Payment, PaymentMatch
 from app.domain.tenants.models import Tenant
@@ -44,6 +44,7 @@ def receive(session: Session, tenant: Tenant, receipt: Receipt, *, actor: str, n
     payment = _write(session, tenant, receipt, receipt.amount_micros, actor, now)
     _enter(session, balances, payment, now)
     match(session, tenant.id, receipt.currency, now=now, first=receipt.invoice_ids)
+    standing.lift(session, tenant.id, actor=actor, now=now)
     audit.record(
         session, actor, "payment.receive", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id,
         amount_micros=receipt.amount_micros, currency=receipt.currency, reference=receipt.reference,

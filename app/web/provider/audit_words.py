@@ -60,6 +60,12 @@ def _words(entry: AuditEntry) -> str:
         "subscription.suspended": gettext("Package suspended:"),
         "subscription.cancelled": gettext("Package ended:"),
         "subscription.trial": gettext("On trial again:"),
+        "dunning.reminder": gettext(
+            "Reminder %(step)s for %(number)s:",
+            step=entry.details.get("step", "–"),
+            number=entry.details.get("number", "–"),
+        ),
+        "dunning.suspension": gettext("Suspended, %(number)s is unpaid:", number=entry.details.get("number", "–")),
         "quote.accept": gettext("Quote for %(package)s accepted:", package=entry.details.get("package", "–")),
         "request.ask": gettext("Asked for %(package)s:", package=entry.details.get("package", "–")),
         "request.approved": gettext("Request approved:"),

@@ -1,0 +1,87 @@
+"""Past due while anything is overdue: what unpaid invoices do to a subscription. README.md, "Dunning"."""
+
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.domain.billing import ledger
+from app.domain.billing.models import Invoice
+from app.domain.subscriptions import life, service as subscriptions
+from app.domain.subscriptions.models import Subscription
+
+MOST_AT_ONCE = 500
+UNPAID, OVERDUE, PAID = "unpaid", "overdue", "paid"
+
+
+def overdue(session: Session, tenant_id: int, *, now: datetime) -> list[Invoice]:
+    """The tenant's invoices that should have been paid before its own today, longest due first."""
+    found = session.scalars(
+        select(Invoice)
+        .where(Invoice.tenant_id == tenant_id, Invoice.open_micros > 0, Invoice.due_on < _latest_day(now))
+        .order_by(Invoice.due_on, Invoice.id)
+        .execution_options(populate_existing=True)
+    )
+    return [row for row in found if days_late(row, now) > 0]
+
+
+def days_late(invoice: Invoice, now: datetime) -> int:
+    """Days since it was due, in the tenant's zone; below zero before."""
+    today = now.astimezone(invoice.tenant.zone).date()
+    return (today - (invoice.due_on or today)).days
+
+
+def mark_overdue(session: Session, *, now: datetime) -> int:
+    """Let active subscriptions of tenants with something overdue become past due; returns how many."""
+    rows = session.execute(
+        select(Subscription.tenant_id, Invoice.currency)
+        .join(Invoice, Invoice.tenant_id == Subscription.tenant_id)
+        .where(
+            Subscription.status == life.ACTIVE,
+            Subscription.ended_at.is_(None),
+            Invoice.open_micros > 0,
+            Invoice.due_on < _latest_day(now),
+        )
+        .distinct()
+        .order_by(Subscription.tenant_id)
+        .limit(MOST_AT_ONCE)
+    ).all()
+    ledger.take(session, [(row.tenant_id, row.currency) for row in rows])  # a payment under way comes first
+    tenants = sorted({row.tenant_id for row in rows})
+    return sum(_mark(session, tenant_id, now) for tenant_id in tenants)
+
+
+def lift(session: Session, tenant_id: int, *, actor: str, now: datetime) -> None:
+    """With nothing overdue any more it is active again, also where dunning had suspended it. The account is taken."""
+    subscription = _live(session, tenant_id)
+    if subscription is None or subscription.status not in (life.PAST_DUE, life.SUSPENDED):
+        return
+    if overdue(session, tenant_id, now=now):
+        return
+    if subscription.status == life.PAST_DUE:
+        life.turn(session, subscription, life.ACTIVE, PAID, actor=actor, now=now)
+    elif life.suspended_for(session, subscription) == UNPAID:
+        life.resume(session, subscription.tenant, PAID, actor=actor, now=now)
+        session.refresh(subscription)
+        if subscription.status == life.PAST_DUE:
+            life.turn(session, subscription, life.ACTIVE, PAID, actor=actor, now=now)
+
+
+def _mark(session: Session, tenant_id: int, now: datetime) -> int:
+    subscription = _live(session, tenant_id)
+    if subscription is None or subscription.status != life.ACTIVE or not overdue(session, tenant_id, now=now):
+        return 0
+    life.turn(session, subscription, life.PAST_DUE, OVERDUE, actor=life.SYSTEM, now=now)
+    return 1
+
+
+def _live(session: Session, tenant_id: int) -> Subscription | None:
+    found = subscriptions.live(session, tenant_id)
+    if found is not None:
+        session.refresh(found)
+    return found
+
+
+def _latest_day(now: datetime) -> date:
+    """Today where the day is furthest on: no invoice that is due later is overdue anywhere."""
+    return (now + timedelta(hours=14)).date()
