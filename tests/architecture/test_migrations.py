@@ -8,7 +8,12 @@ from sqlalchemy import CheckConstraint, func, inspect, select
 
 from app import create_app
 from app.config import Settings
-from app.db import db
+from app.db import db, unit_of_work
+from app.domain.billing import profiles, service as billing
+from app.domain.billing.lines import Rate
+from app.domain.billing.models import InvoiceLine
+from app.domain.billing.terms import Issuer, Terms
+from app.domain.subscriptions import service as subscriptions
 from tests.conftest import DATABASES, NOW
 from tests.factories import Make
 
@@ -73,6 +78,34 @@ def test_migrations_keep_what_is_in_the_tables(migrations):
         if connection.dialect.name == "sqlite":
             assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
             assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+
+
+@both
+def test_invoices_from_before_the_margin_get_their_cost_package_and_net(migrations):
+    migrations.upgrade()
+    make, terms = Make(NOW), Terms(Issuer("Northline"), tax_code="gross")
+    tenant = make.tenant()
+    subscription = make.subscribe(tenant, make.package("a", price_micros=49_000_000, cost_micros=20_000_000))
+    with unit_of_work() as session:
+        profiles.save_rate(session, Rate("gross", "VAT", 190_000, inclusive=True), actor="t", now=NOW)
+    with unit_of_work() as session:
+        subscription = session.merge(subscription)
+        period = subscriptions.period_of(subscription, NOW)
+        invoice = billing.draft(session, subscription, period, terms, now=NOW, reason="start")
+        billing.add_line(session, invoice, "Visit", 1, 10_000_000, terms, actor="t", now=NOW)
+    before = kept_of_lines()
+    assert [row[1:] for row in before] == [(41_176_610, 20_000_000), (8_403_390, 0)]
+    migrations.downgrade(revision="0016")
+    migrations.upgrade()
+    assert kept_of_lines() == before
+
+
+def kept_of_lines():
+    """Package, net and cost of each line."""
+    with db.engine.connect() as connection:
+        line = InvoiceLine
+        statement = select(line.package_id, line.net_micros, line.cost_micros).order_by(line.position)
+        return [tuple(row) for row in connection.execute(statement)]
 
 
 def rows():

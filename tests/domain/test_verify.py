@@ -202,6 +202,10 @@ DRIFTS = {
         "UPDATE invoice_line SET amount_micros = amount_micros + 1 WHERE invoice_id = {2026-00001}",
         "acme invoice {2026-00001}: expected 10000001, found 10000000",
     ),
+    "invoice_margin": (
+        "UPDATE invoice SET cost_micros = 7 WHERE id = {2026-00001}",
+        "acme cost of invoice {2026-00001}: expected 0, found 7",
+    ),
     "usage_lines": (
         "UPDATE invoice_line SET resource_code = 'voice_minutes', usage_on = '2026-09-13', price_micros = 20000,"
         " quantity = 5 WHERE invoice_id = {2026-00001}",

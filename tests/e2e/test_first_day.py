@@ -248,6 +248,8 @@ PROVIDER_PAGES = (
     "/provider/tenants/acme/plan?package=team",
     "/provider/tenants/acme/plan?package=team&when=period_end",
     "/provider/requests",
+    "/provider/margin",
+    "/provider/margin/lines",
     "/provider/ready",
     "/provider/ready?show=down",
     "/provider/resources",

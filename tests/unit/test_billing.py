@@ -145,9 +145,13 @@ def test_a_change_makes_a_credit_and_a_charge_for_the_same_days():
 
 
 def test_a_price_finer_than_the_coins_is_rounded_as_a_line():
-    assert lines.recurring("Office", 9_999_500, JUNE, JULY, tax_code="", unit_micros=CENT).amount_micros == euros("10")
-    assert lines.setup("Office", 0, JUNE, tax_code="", unit_micros=CENT) == []
-    assert lines.setup("Office", euros("5"), JUNE, tax_code="", unit_micros=CENT)[0].amount_micros == euros("5")
+    assert lines.recurring(
+        Priced("Office", 9_999_500), JUNE, JULY, tax_code="", unit_micros=CENT
+    ).amount_micros == euros("10")
+    assert lines.setup(Priced("Office", 0), 0, JUNE, tax_code="", unit_micros=CENT) == []
+    assert lines.setup(Priced("Office", 0), euros("5"), JUNE, tax_code="", unit_micros=CENT)[0].amount_micros == euros(
+        "5"
+    )
     assert lines.one_off("Visit", 3, euros("-2.5"), tax_code="", unit_micros=CENT).amount_micros == euros("-7.5")
 
 
@@ -204,3 +208,22 @@ def test_the_total_is_the_sum_of_lines_and_tax(amounts, ppm, unit):
     assert found.total_micros % unit == 0
     back = lines.total([lines.credited(line) for line in charged], rates, unit_micros=unit)
     assert back.total_micros == -found.total_micros
+    parts = lines.nets(charged, found)
+    assert sum(parts) == found.net_micros
+    assert all(net == line.amount_micros for net, line in zip(parts, charged, strict=True) if line.tax_code == "on")
+
+
+def test_the_net_of_a_line_leaves_out_the_tax_in_its_price():
+    gross = Rate("gross", "VAT", 190_000, inclusive=True)
+    charged = [lines.one_off("x", 1, euros("0.33"), tax_code="gross", unit_micros=CENT)] * 3
+    found = lines.total(charged, [gross], unit_micros=CENT)
+    assert (found.net_micros, lines.nets(charged, found)) == (euros("0.83"), [276_667, 276_666, 276_667])
+
+
+def test_a_line_of_a_package_keeps_what_it_costs_the_provider():
+    old, new = Priced("Office", euros("10"), euros("4"), 1), Priced("Office 2000", euros("20"), euros("9"), 2)
+    found = lines.changed(old, new, JUNE, JULY, date(2026, 6, 16), tax_code="", unit_micros=CENT)
+    assert [(line.package_id, line.cost_micros) for line in found] == [(1, euros("-2")), (2, euros("4.5"))]
+    whole = lines.recurring(new, JUNE, JULY, tax_code="", unit_micros=CENT)
+    assert (whole.package_id, whole.cost_micros) == (2, euros("9"))
+    assert lines.credited(whole).cost_micros == euros("-9")

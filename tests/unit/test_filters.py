@@ -215,3 +215,19 @@ def test_the_highest_day_fills_the_chart_and_an_empty_one_is_still_seen():
     assert [(bar.y, bar.height) for bar in bars] == [(98.5, 1.5), (6.0, 94.0), (53.0, 47.0)]
     assert bars[-1].x + bars[-1].width <= 100
     assert charts.day_bars([]) == []
+
+
+@dataclass(frozen=True)
+class Money:
+    retail_micros: int
+    wholesale_micros: int
+
+
+def test_a_margin_bar_stands_on_its_cost():
+    bars = charts.margin_bars([Money(100, 40), Money(50, 80), Money(0, 0), Money(-10, -5)], 106)
+    assert [(bar.cost_height, bar.rest_height, bar.is_loss) for bar in bars] == [
+        (40, 60, False), (50, 30, True), (0, 0, False), (0, 0, False),
+    ]  # fmt: skip
+    assert all(bar.rest_y + bar.rest_height == bar.cost_y for bar in bars)
+    assert [bar.cost_y + bar.cost_height for bar in bars] == [106] * 4
+    assert charts.margin_bars([]) == []

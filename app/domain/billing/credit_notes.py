@@ -46,11 +46,12 @@ def credit(
     totals = _credited(invoice, notes, left, chosen)
     if not chosen or totals.total_micros > 0 or (line_ids is not None and len(chosen) != len(set(line_ids))):
         raise Conflict("nothing_to_credit", "There is nothing to credit in these lines.")
+    credited = [lines.credited(drafting.as_line(line)) for line in chosen]
     note = _note_of(invoice, notes, totals, now)
+    note.cost_micros = sum(line.cost_micros for line in credited)
     session.add(note)
     session.flush()
-    credited = [lines.credited(drafting.as_line(line)) for line in chosen]
-    drafting.write_lines(session, [(note.tenant_id, note.id, credited)], [line.id for line in chosen])
+    drafting.write_lines(session, [(note.tenant_id, note.id, credited, totals)], [line.id for line in chosen])
     issuing.number(session, [note], terms, now)
     entry = Movement(account, "credit_note", f"invoice:{note.id}", note.number or "", totals.total_micros)
     ledger.enter(session, balances, [entry], now=now)

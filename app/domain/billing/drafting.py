@@ -27,6 +27,7 @@ from app.domain.tenants.models import Tenant, TenantName
 
 NEGATIVE, TENFOLD, QUARANTINE, CHANGED = "negative_total", "ten_times_the_last", "open_quarantine", "changed"
 _LINE_FIELDS = [field.name for field in fields(Line)]
+Made = tuple[dict[str, Any], list[Line], Totals]  # an invoice's columns, its lines and what they come to
 _KEY = [Invoice.tenant_id, Invoice.subscription_id, Invoice.period_on, Invoice.reason]
 
 
@@ -74,10 +75,10 @@ def draft(
     reckoning = Reckoning(session, dues, terms)
     made = [_made(reckoning, due, now, bill_run_id) for due in dues]
     _mark_odd(session, made)
-    written = {tuple(row) for row in insert_new(session, Invoice, [row for row, _ in made], _KEY)}
-    kept = [(row, found) for row, found in made if tuple(row[column.name] for column in _KEY) in written]
-    write_lines(session, [(row["tenant_id"], row["id"], found) for row, found in kept])
-    return [row["id"] for row, _ in kept]
+    written = {tuple(row) for row in insert_new(session, Invoice, [row for row, _, _ in made], _KEY)}
+    kept = [each for each in made if tuple(each[0][column.name] for column in _KEY) in written]
+    write_lines(session, [(row["tenant_id"], row["id"], found, totals) for row, found, totals in kept])
+    return [row["id"] for row, _, _ in kept]
 
 
 def draft_one(session: Session, due: Due, terms: Terms, *, now: datetime) -> Invoice:
@@ -119,13 +120,14 @@ def redraft(session: Session, found: Sequence[Invoice], terms: Terms) -> set[int
         if now_lines != before or totals.total_micros != invoice.total_micros:
             invoice.net_micros, invoice.tax_micros = totals.net_micros, totals.tax_micros
             invoice.tax_within_micros, invoice.total_micros = totals.tax_within_micros, totals.total_micros
-            changed.append((invoice, now_lines))
+            invoice.cost_micros = sum(line.cost_micros for line in now_lines)
+            changed.append((invoice, now_lines, totals))
             for row in stored[invoice.id]:
                 session.expunge(row)
     session.flush()
-    _drop_lines(session, [invoice for invoice, _ in changed])
-    write_lines(session, [(invoice.tenant_id, invoice.id, rows) for invoice, rows in changed])
-    return {invoice.id for invoice, _ in changed}
+    _drop_lines(session, [invoice for invoice, _, _ in changed])
+    write_lines(session, [(invoice.tenant_id, invoice.id, rows, totals) for invoice, rows, totals in changed])
+    return {invoice.id for invoice, _, _ in changed}
 
 
 def lines_by_invoice(session: Session, found: Sequence[Invoice]) -> dict[int, list[InvoiceLine]]:
@@ -148,13 +150,13 @@ def as_line(row: InvoiceLine) -> Line:
 
 
 def write_lines(
-    session: Session, found: Iterable[tuple[int, int, Sequence[Line]]], credits: Sequence[int] = ()
+    session: Session, found: Iterable[tuple[int, int, Sequence[Line], Totals]], credits: Sequence[int] = ()
 ) -> None:
     """Store the lines of (tenant, invoice)s; `credits` are the lines that those of a credit note take back."""
     rows = [
-        {"tenant_id": tenant_id, "invoice_id": invoice_id, "position": position, **values_of(line)}
-        for tenant_id, invoice_id, each in found
-        for position, line in enumerate(each, start=1)
+        {"tenant_id": tenant_id, "invoice_id": invoice_id, "position": position, "net_micros": net, **values_of(line)}
+        for tenant_id, invoice_id, each, totals in found
+        for position, (line, net) in enumerate(zip(each, lines.nets(each, totals), strict=True), start=1)
     ]
     for row, line_id in zip(rows, new_ids(len(rows)) if rows else (), strict=True):
         row["id"] = line_id
@@ -179,7 +181,7 @@ def rate_of(kept: dict[str, Any]) -> Rate:
     return Rate(**{field.name: kept[field.name] for field in fields(Rate)})
 
 
-def _made(reckoning: Reckoning, due: Due, now: datetime, bill_run_id: int | None) -> tuple[dict[str, Any], list[Line]]:
+def _made(reckoning: Reckoning, due: Due, now: datetime, bill_run_id: int | None) -> Made:
     subscription, currency = due.subscription, due.subscription.package.revision.currency
     found = reckoning.lines_of(due)
     totals = reckoning.totals_of(found, currency)
@@ -198,12 +200,13 @@ def _made(reckoning: Reckoning, due: Due, now: datetime, bill_run_id: int | None
         "tax_micros": totals.tax_micros,
         "tax_within_micros": totals.tax_within_micros,
         "total_micros": totals.total_micros,
+        "cost_micros": sum(line.cost_micros for line in found),
         "open_micros": 0,
         "printed": reckoning.printed(subscription.tenant, totals),
         "bill_run_id": bill_run_id,
         "odd": "",
     }
-    return row, found
+    return row, found, totals
 
 
 def _drop_lines(session: Session, found: Sequence[Invoice]) -> None:
@@ -216,11 +219,11 @@ def _drop_lines(session: Session, found: Sequence[Invoice]) -> None:
         )
 
 
-def _mark_odd(session: Session, made: Sequence[tuple[dict[str, Any], list[Line]]]) -> None:
+def _mark_odd(session: Session, made: Sequence[Made]) -> None:
     """Say of each draft why a person should look at it first, if anybody should."""
-    tenants = {row["tenant_id"] for row, _ in made}
+    tenants = {row["tenant_id"] for row, _, _ in made}
     kept_aside, last = _in_quarantine(session, tenants), _last_totals(session, tenants)
-    for row, _ in made:
+    for row, _, _ in made:
         before = last.get(row["subscription_id"], 0)
         if row["total_micros"] < 0:
             row["odd"] = NEGATIVE

@@ -61,7 +61,9 @@ class Figures:
         begins = max(subscription.started_at, period.start)  # a trial comes before it
         started = [segment for segment in self._segments[subscription.id] if segment.started_at <= begins]
         content = self._content(started[-1], begins)
-        fee = lines.setup(content.name, content.setup_fee_micros, period.first_on, tax_code=tax_code, unit_micros=unit)
+        fee = lines.setup(
+            _priced(content), content.setup_fee_micros, period.first_on, tax_code=tax_code, unit_micros=unit
+        )
         return [_recurring(content, period, tax_code, unit), *fee]
 
     def _coming(self, due: Due, tax_code: str, unit: int) -> Iterator[Line]:
@@ -81,8 +83,8 @@ class Figures:
                 was = self._content(old, max(old.started_at, period.start))
                 becomes = self._content(new, new.started_at)
                 yield from lines.changed(
-                    Priced(was.name, was.price_micros),
-                    Priced(becomes.name, becomes.price_micros),
+                    _priced(was),
+                    _priced(becomes),
                     period.first_on,
                     period.end_on,
                     new.started_on or new.started_at.astimezone(ZoneInfo(due.subscription.tenant.timezone)).date(),
@@ -98,14 +100,15 @@ class Figures:
         last, period = self._segments[due.subscription.id][-1], due.period
         was = self._content(last, max(last.started_at, period.start))
         day = ended_at.astimezone(due.subscription.tenant.zone).date()
-        old, nothing = Priced(was.name, was.price_micros), Priced("", 0)
-        return lines.changed(old, nothing, period.first_on, period.end_on, day, tax_code=tax_code, unit_micros=unit)[0]
+        return lines.changed(
+            _priced(was), Priced("", 0), period.first_on, period.end_on, day, tax_code=tax_code, unit_micros=unit
+        )[0]
 
     def _usage(self, due: Due, tax_code: str, unit: int) -> Iterator[Line]:
         """What lay beyond in the period, and what reached the period before after its invoice."""
         key, period = (due.subscription.tenant_id, due.period.first_on), due.period
         used = self._used(self._beyond[key], self._late[key])
-        yield from _overage(used, period, tax_code, unit)
+        yield from _overage(used, period, tax_code, unit, self._package_id(due, period))
         if _has_before(due):
             before = _before(due)
             key = (due.subscription.tenant_id, before.first_on)
@@ -113,7 +116,12 @@ class Figures:
                 rest = dict(self._beyond[key])
                 for price, quantity in self._issued[key].items():
                     rest[price] = rest.get(price, 0) - quantity
-                yield from _overage(self._used(rest, rest), before, tax_code, unit)
+                yield from _overage(self._used(rest, rest), before, tax_code, unit, self._package_id(due, before))
+
+    def _package_id(self, due: Due, period: Period) -> int:
+        """The package as the period ended, which what lay beyond in it is put down to."""
+        segments = self._segments[due.subscription.id]
+        return next((each for each in reversed(segments) if each.started_at < period.end), segments[0]).package_id
 
     def _used(self, beyond: dict[Price, int], late: dict[Price, int]) -> list[Used]:
         rows = sorted(beyond.items(), key=lambda row: (self._resources[row[0][0]].position, row[0]))
@@ -221,10 +229,15 @@ def _before(due: Due) -> Period:
 
 
 def _recurring(content: PackageRevision, period: Period, tax_code: str, unit: int) -> Line:
-    return lines.recurring(
-        content.name, content.price_micros, period.first_on, period.end_on, tax_code=tax_code, unit_micros=unit
-    )
+    return lines.recurring(_priced(content), period.first_on, period.end_on, tax_code=tax_code, unit_micros=unit)
 
 
-def _overage(used: list[Used], period: Period, tax_code: str, unit: int) -> list[Line]:
-    return lines.overage(used, period.first_on, period.first_on, period.end_on, tax_code=tax_code, unit_micros=unit)
+def _priced(content: PackageRevision) -> Priced:
+    return Priced(content.name, content.price_micros, content.cost_micros, content.package_id)
+
+
+def _overage(used: list[Used], period: Period, tax_code: str, unit: int, package_id: int) -> list[Line]:
+    return lines.overage(
+        used, period.first_on, period.first_on, period.end_on,
+        tax_code=tax_code, unit_micros=unit, package_id=package_id,
+    )  # fmt: skip

@@ -1,6 +1,6 @@
 """An invoice's lines, its tax and its total, out of plain figures. Pure; README.md, "Lines" and "Tax"."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -37,6 +37,8 @@ class Line:
     of_days: int = 0
     unit_one: str = ""
     unit_many: str = ""
+    cost_micros: int = 0  # wholesale, as it was when the line was made
+    package_id: int | None = None  # None: of no package
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +98,31 @@ class Totals:
         return self.net_micros + self.tax_micros
 
 
-def recurring(name: str, price_micros: int, first_on: date, end_on: date, *, tax_code: str, unit_micros: int) -> Line:
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A package by name with what it is charged at in a period, and what that costs the provider."""
+
+    name: str
+    price_micros: int
+    cost_micros: int = 0
+    id: int | None = None
+
+
+def recurring(package: Priced, first_on: date, end_on: date, *, tax_code: str, unit_micros: int) -> Line:
     """The price of a whole period, in advance."""
-    amount = half_up(price_micros, 1, unit_micros)
-    return Line(RECURRING, name, amount, tax_code, price_micros, first_on=first_on, end_on=end_on)
+    amount, cost = (half_up(micros, 1, unit_micros) for micros in (package.price_micros, package.cost_micros))
+    return Line(
+        RECURRING, package.name, amount, tax_code, package.price_micros,
+        first_on=first_on, end_on=end_on, cost_micros=cost, package_id=package.id,
+    )  # fmt: skip
 
 
-def setup(name: str, fee_micros: int, on: date, *, tax_code: str, unit_micros: int) -> list[Line]:
+def setup(package: Priced, fee_micros: int, on: date, *, tax_code: str, unit_micros: int) -> list[Line]:
     """The fee for setting up, where there is one."""
     if not fee_micros:
         return []
     amount = half_up(fee_micros, 1, unit_micros)
-    return [Line(SETUP, name, amount, tax_code, fee_micros, first_on=on, end_on=on)]
-
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """A package by name with the price it is charged at in a period."""
-
-    name: str
-    price_micros: int
+    return [Line(SETUP, package.name, amount, tax_code, fee_micros, first_on=on, end_on=on, package_id=package.id)]
 
 
 def changed(
@@ -123,17 +130,30 @@ def changed(
 ) -> list[Line]:
     """A change of package on the day `on` of a period: credit of the old price, charge of the new one."""
     found = proration.change(old.price_micros, new.price_micros, first_on, end_on, on, unit_micros)
+    cost = proration.change(old.cost_micros, new.cost_micros, first_on, end_on, on, unit_micros)
+    parts = (
+        (CREDIT, old, found.credit_micros, cost.credit_micros),
+        (CHARGE, new, found.charge_micros, cost.charge_micros),
+    )
     return [
         Line(
             kind, package.name, amount, tax_code, package.price_micros,
             first_on=on, end_on=end_on, days=found.days_left, of_days=found.days,
+            cost_micros=wholesale, package_id=package.id,
         )
-        for kind, package, amount in ((CREDIT, old, found.credit_micros), (CHARGE, new, found.charge_micros))
+        for kind, package, amount, wholesale in parts
     ]  # fmt: skip
 
 
 def overage(
-    used: Iterable[Used], usage_on: date, first_on: date, end_on: date, *, tax_code: str, unit_micros: int
+    used: Iterable[Used],
+    usage_on: date,
+    first_on: date,
+    end_on: date,
+    *,
+    tax_code: str,
+    unit_micros: int,
+    package_id: int | None = None,
 ) -> list[Line]:
     """What lay beyond the limits, a line per resource and price; what was reported late stands on a line of its own."""
     found = []
@@ -146,7 +166,7 @@ def overage(
                     Line(
                         OVERAGE, each.name, amount, tax_code, each.price_micros, quantity, each.factor,
                         each.resource_code, usage_on, is_late, first_on, end_on,
-                        unit_one=each.unit_one, unit_many=each.unit_many,
+                        unit_one=each.unit_one, unit_many=each.unit_many, package_id=package_id,
                     )
                 )  # fmt: skip
     return found
@@ -167,7 +187,7 @@ def up_to_minimum(lines: Iterable[Line], minimum_micros: int, *, tax_code: str) 
 
 def credited(line: Line) -> Line:
     """The line that takes `line` back."""
-    return replace(line, amount_micros=-line.amount_micros, quantity=-line.quantity)
+    return replace(line, amount_micros=-line.amount_micros, quantity=-line.quantity, cost_micros=-line.cost_micros)
 
 
 def total(lines: Iterable[Line], rates: Iterable[Rate], *, unit_micros: int) -> Totals:
@@ -178,6 +198,29 @@ def total(lines: Iterable[Line], rates: Iterable[Rate], *, unit_micros: int) -> 
         sums[known[line.tax_code].code] = sums.get(line.tax_code, 0) + line.amount_micros
     taxes = tuple(_tax(known[code], amount, unit_micros) for code, amount in sorted(sums.items()))
     return Totals(taxes, sum(tax.net_micros for tax in taxes), sum(tax.tax_micros for tax in taxes))
+
+
+def nets(lines: Sequence[Line], totals: Totals) -> list[int]:
+    """What each line is without the tax in it; per rate they add up to the net of `totals`.
+
+    Of an inclusive rate each line has the share of its amount, rounded so that the sum is kept.
+    """
+    parts: dict[str, Iterator[int]] = {}
+    for tax in totals.taxes:
+        amounts = [line.amount_micros for line in lines if line.tax_code == tax.rate.code]
+        parts[tax.rate.code] = _shares(tax.net_micros, amounts)
+    return [next(parts[line.tax_code]) for line in lines]
+
+
+def _shares(total: int, amounts: Sequence[int]) -> Iterator[int]:
+    """`total` in proportion to `amounts`, exactly: each is a difference of two sums, the last takes the rest."""
+    whole, before, sum_ = sum(amounts), 0, 0
+    for index, amount in enumerate(amounts):
+        sum_ += amount
+        exact = half_up(sum_ * total * (-1 if whole < 0 else 1), abs(whole)) if whole else 0
+        upto = total if index == len(amounts) - 1 else exact
+        yield upto - before
+        before = upto
 
 
 def _tax(rate: Rate, amount: int, unit_micros: int) -> Tax:

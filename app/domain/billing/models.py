@@ -82,6 +82,7 @@ class Invoice(Base):
         CheckConstraint("open_micros >= 0", name="open_is_not_negative"),
         Index("invoices_by_number", "number"),
         Index("invoices_newest_first", "id"),
+        Index("invoices_by_day", "issued_on", "tenant_id"),
         Index("invoices_of_run", "bill_run_id", "tenant_id", "id"),
         Index(
             "invoices_open",
@@ -110,6 +111,7 @@ class Invoice(Base):
     tax_micros: Mapped[Micros]
     tax_within_micros: Mapped[Micros] = mapped_column(default=0)  # of the tax, what the lines' prices hold already
     total_micros: Mapped[Micros]
+    cost_micros: Mapped[Micros] = mapped_column(default=0)  # wholesale, the sum of its lines'
     open_micros: Mapped[Micros] = mapped_column(default=0)  # what is still to be paid
     printed: Mapped[dict[str, Any]] = mapped_column(JSON)  # names, addresses and taxes as they were when it was issued
     credits_id: Mapped[Ref | None]  # the invoice that a credit note takes back, in full or in part
@@ -155,6 +157,9 @@ class InvoiceLine(Base):
     end_on: Mapped[date | None]
     days: Mapped[int] = mapped_column(SmallInteger, default=0)
     of_days: Mapped[int] = mapped_column(SmallInteger, default=0)
+    net_micros: Mapped[Micros] = mapped_column(default=0)  # the amount without the tax in it
+    cost_micros: Mapped[Micros] = mapped_column(default=0)  # wholesale, by the revision in force for the line
+    package_id: Mapped[Ref | None] = mapped_column(ForeignKey("package.id"))  # None: of no package
     credits_line_id: Mapped[Ref | None]  # the line that a credit note takes back
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.core.errors import NotFound
+from app.core.periods import anchored_day
 from app.domain.billing.models import Invoice
 from app.domain.tenants.models import Tenant
 
@@ -23,6 +24,8 @@ class InvoiceQuery:
     tenant_id: int | None = None
     run_id: int | None = None
     issued_only: bool = False
+    month: date | None = None  # issued in the month that begins on this day
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,12 @@ class InvoicePage:
     invoices: list[Invoice]
     older: tuple[int] | None
     newer: tuple[int] | None
+
+
+def issued_in(currency: str, first: date, end: date) -> tuple[ColumnElement[bool], ...]:
+    """What was issued on the days `[first, end)`, in the tenants' time zones; in any currency where none is named."""
+    found = (Invoice.issued_on >= first, Invoice.issued_on < end, Invoice.status != "draft")
+    return (*found, Invoice.currency == currency) if currency else found
 
 
 def states(today: date) -> dict[str, ColumnElement[bool]]:
@@ -99,6 +108,10 @@ def _fits(query: InvoiceQuery, today: date) -> Iterator[ColumnElement[bool]]:
         yield Invoice.status != "draft"
     if query.state:
         yield states(today)[query.state]
+    if query.month:
+        yield from issued_in("", query.month, anchored_day(query.month, 1))
+    if query.currency:
+        yield Invoice.currency == query.currency
     if query.text:
         yield or_(
             Invoice.number.icontains(query.text, autoescape=True), Tenant.name.icontains(query.text, autoescape=True)

@@ -238,6 +238,15 @@ UNION ALL SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), unmatched_
         "SELECT tenant_id, '', NULL, 'invoice ' || CAST(invoice_id AS TEXT), amount_micros FROM invoice_line",
         "SELECT tenant_id, '', NULL, 'invoice ' || CAST(id AS TEXT), net_micros + tax_within_micros FROM invoice",
     ),
+    _sums(
+        "invoice_margin",
+        """
+SELECT tenant_id, '', NULL, 'net of invoice ' || CAST(invoice_id AS TEXT), net_micros FROM invoice_line
+UNION ALL SELECT tenant_id, '', NULL, 'cost of invoice ' || CAST(invoice_id AS TEXT), cost_micros FROM invoice_line""",
+        """
+SELECT tenant_id, '', NULL, 'net of invoice ' || CAST(id AS TEXT), net_micros FROM invoice
+UNION ALL SELECT tenant_id, '', NULL, 'cost of invoice ' || CAST(id AS TEXT), cost_micros FROM invoice""",
+    ),
     # The last period that was billed may still have something on its next invoice.
     Check(
         "usage_lines",

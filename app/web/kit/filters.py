@@ -77,6 +77,8 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     formats.localdate,
     formats.shortday,
     formats.longday,
+    formats.month_name,
+    formats.shortmonth,
     formats.phone,
     in_days,
     when,
@@ -88,6 +90,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     meter_text.at_pace,
     runs_out,
     charts.day_bars,
+    charts.margin_bars,
     problems,
 )
 

@@ -180,6 +180,16 @@ def _day(skeleton: str, on: date, locale: Locale) -> str:
     return format_skeleton(skeleton, on, locale=locale)
 
 
+def month_name(on: date) -> str:
+    """`November 2026`."""
+    return _day("yMMMM", on, page_locale())
+
+
+def shortmonth(on: date) -> str:
+    """`Nov`."""
+    return _day("MMM", on, page_locale())
+
+
 def period_text(first_on: date, end_on: date) -> str:
     """`1 to 30 November 2026`, `2 November to 1 December 2026`; `end_on` is the day after the last."""
     last = end_on - timedelta(days=1)

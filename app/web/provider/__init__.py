@@ -14,6 +14,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     invoices,
     jobs,
     lines,
+    margin,
     meters,
     notifications,
     packages,

@@ -16,6 +16,7 @@ from app.domain.tenants import service as tenants
 from app.web.guards import current_user
 from app.web.kit import documents, invoice_files, invoice_text
 from app.web.kit.i18n import gettext
+from app.web.kit.months import month_of
 from app.web.kit.paging import decode_cursor
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
@@ -42,6 +43,8 @@ def invoices() -> Response:
         state=state if state in STATES else "",
         tenant_id=tenant.id if tenant else None,
         run_id=request.args.get("run", type=int),
+        month=month_of(request.args.get("month", "")),
+        currency=request.args.get("currency", "").replace("\0", "")[:3],
     )
     return render(
         "provider/invoices.html",

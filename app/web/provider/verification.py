@@ -44,6 +44,7 @@ def check_words() -> dict[str, str]:
         "open_and_credit": gettext("What a tenant owes, its open invoices and its credit"),
         "payment_matches": gettext("Each payment and what it paid"),
         "invoice_lines": gettext("Each invoice and the sum of its lines"),
+        "invoice_margin": gettext("Each invoice's net amount and wholesale cost, and those of its lines"),
         "usage_lines": gettext("Usage lines of invoices and what lay beyond the limits"),
         "billed_once": gettext("One invoice for each period and reason"),
         "number_gaps": gettext("Invoice numbers without gaps"),
