@@ -8,6 +8,7 @@ bp = Blueprint("provider", __name__, url_prefix="/provider")
 bp.before_request(staff_only)
 
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
+    bank,
     billing,
     calls,
     home,

@@ -32,7 +32,9 @@ def in_words(entry: AuditEntry) -> Change:
     kind, _, name = entry.subject.partition(":")
     endpoint, argument = PAGES.get(kind, ("", ""))
     url = url_for(endpoint, **{argument: name}) if endpoint else ""  # type: ignore[arg-type]
-    return Change(_words(entry), "" if kind in ("quarantine", "bill_run") else name, url, entry.actor, entry.at)
+    return Change(
+        _words(entry), "" if kind in ("quarantine", "bill_run", "bank_file") else name, url, entry.actor, entry.at
+    )
 
 
 def _words(entry: AuditEntry) -> str:
@@ -101,6 +103,7 @@ def _words(entry: AuditEntry) -> str:
         "invoice.accept": gettext("Odd draft accepted:"),
         "invoice.discard": gettext("Draft discarded:"),
         "payment.receive": gettext("Payment entered:"),
+        "bank_file.enter": gettext("Bank file entered, %(count)s payments", count=entry.details.get("payments", 0)),
         "payment.repay": gettext("Paid back:"),
         "quarantine.replay": gettext("Taken out of quarantine and counted"),
         "quarantine.discard": gettext("Discarded from quarantine"),
