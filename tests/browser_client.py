@@ -36,6 +36,12 @@ class Browser(FlaskClient):
         """Post a form with the token of its page."""
         return self.post(path, data={"csrf_token": self.csrf_token, **(data or {})}, **kwargs)
 
+    def publish(self, path: str, data: dict[str, Any], **kwargs: Any) -> TestResponse:
+        """Look at what the edit of a package does, then confirm just that."""
+        page = self.submit(path, {**data, "act": "preview"}).get_data(as_text=True)
+        seen = re.search(r'name="preview" value="(\w+)"', page)
+        return self.submit(path, {**data, "preview": seen[1] if seen else ""}, **kwargs)
+
     def fragment(self, path: str, target: str, **headers: str) -> TestResponse:
         """What htmx asks for when it is about to swap the element with the id `target`."""
         return self.get(path, headers={"HX-Request": "true", "HX-Target": target, **headers})

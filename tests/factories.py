@@ -12,7 +12,7 @@ from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account, Source
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering.calls import Call, Decision, Terms, authorize, end
 from app.domain.metering.ingest import Report, ingest
 from app.domain.subscriptions import service as subscriptions

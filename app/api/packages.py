@@ -17,7 +17,7 @@ from app.core.money import format_micros, parse_micros
 from app.db import db
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 
 
 class Rollover(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,19 +28,22 @@ class Rollover(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Limit(msgspec.Struct, forbid_unknown_fields=True):
-    """`included` in base units (null: unlimited, 0: none); `overage_price` per display unit, when charged."""
+    """`included` in base units (null: unlimited, 0: none). Per display unit: `overage_price`, when charged, and
+    `unit_cost`, what it costs the provider."""
 
     resource: str
     included: int | None
     at_limit: Literal["block", "charge", "notify"] = "block"
     overage_price: str = "0"
     rollover: Rollover | UnsetType = UNSET
+    unit_cost: str | UnsetType = UNSET
 
 
 class PackageBody(msgspec.Struct, forbid_unknown_fields=True):
     """A package's content. Money as decimal strings. What tenants may do about a public one: change to it, ask, see.
 
     Outbound calls to numbers that begin with one of `blocked_prefixes` are refused.
+    Where everything included costs more than the price, `loss_reason` says why it is sold all the same.
     """
 
     name: str
@@ -52,6 +55,7 @@ class PackageBody(msgspec.Struct, forbid_unknown_fields=True):
     public: bool = True
     tenants_may: Literal["change", "ask", "see"] = "change"
     blocked_prefixes: list[str] = []
+    loss_reason: str | UnsetType = UNSET
     limits: list[Limit] = []
 
 
@@ -71,6 +75,7 @@ class PackageAnswer(msgspec.Struct):
     tenants_may: str
     blocked_prefixes: list[str]
     limits: list[Limit]
+    loss_reason: str | UnsetType = UNSET
 
 
 @operation(
@@ -118,6 +123,7 @@ def _spec(body: PackageBody) -> PackageSpec:
         public=body.public,
         tenants_may=body.tenants_may,
         blocked_prefixes=checked_prefixes(body.blocked_prefixes),
+        loss_reason=body.loss_reason or "",
         limits=tuple(
             LimitSpec(
                 limit.resource,
@@ -126,6 +132,7 @@ def _spec(body: PackageBody) -> PackageSpec:
                 _micros(limit.overage_price, f"/limits/{index}/overage_price"),
                 limit.rollover.periods if limit.rollover else 0,
                 limit.rollover.cap if limit.rollover else None,
+                _micros(limit.unit_cost or "0", f"/limits/{index}/unit_cost"),
             )
             for index, limit in enumerate(body.limits)
         ),
@@ -161,7 +168,9 @@ def _shown(package: Package) -> PackageAnswer:
                 limit.at_limit,  # type: ignore[arg-type]
                 format_micros(limit.overage_price_micros),
                 Rollover(limit.rollover_periods, limit.rollover_cap) if limit.rollover_periods else UNSET,
+                format_micros(limit.unit_cost_micros) if limit.unit_cost_micros else UNSET,
             )
             for limit in catalog.spec_of(revision).limits
         ],
+        loss_reason=revision.loss_reason or UNSET,
     )

@@ -28,7 +28,7 @@ from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Terms
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering.calls import Call, Terms as CallTerms, authorize, end
 from app.domain.metering.ingest import Report, ingest
 from app.domain.subscriptions import service as subscriptions

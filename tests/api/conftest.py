@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 
 CAPTURED = Path(__file__).parent.parent / "data" / "captured"
 LIMITS = (LimitSpec("voice_minutes", 60_000, "charge", 20_000), LimitSpec("fax_pages", 100))

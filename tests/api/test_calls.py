@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering import calls, holds
 from app.domain.metering.calls import Call, Terms
 from app.domain.metering.models import NO_PERIOD, Hold, Meter, Refusal

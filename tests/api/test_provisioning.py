@@ -68,6 +68,18 @@ def test_the_same_package_again_changes_nothing_and_another_is_a_revision(machin
     assert machine("GET", "/api/v1/packages/gold").json == changed
 
 
+def test_a_package_that_may_lose_wants_a_reason(machine):
+    limits = [{"resource": "voice_minutes", "included": 60000, "unit_cost": "0.03"}]  # 20.00 + 30.00 for 49.00
+    answer = machine("PUT", "/api/v1/packages/gold", json={**GOLD, "limits": limits})
+    assert answer.status_code == 422, answer.text
+    assert answer.json["code"] == "missing_loss_reason" and answer.json["errors"][0]["pointer"] == "/loss_reason"
+    body = {**GOLD, "limits": limits, "loss_reason": "To open the door"}
+    assert machine("PUT", "/api/v1/packages/gold", json=body).status_code == 201
+    shown = machine("GET", "/api/v1/packages/gold").json
+    assert (shown["loss_reason"], shown["limits"][0]["unit_cost"]) == ("To open the door", "0.03")
+    assert machine("PUT", "/api/v1/packages/gold", json=body).json["revision"] == 1
+
+
 def test_the_same_tenant_again_changes_nothing_and_a_part_leaves_the_rest(machine):
     machine("PUT", "/api/v1/tenants/acme", json=ACME)
     first = machine("PUT", "/api/v1/tenants/acme", json=ACME)

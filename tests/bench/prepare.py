@@ -7,7 +7,7 @@ from app.core.clock import utc_now
 from app.db import unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 from app.domain.tenants.service import TenantProfile

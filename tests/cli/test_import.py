@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.core.usage import Ignored, SourceSettings
 from app.db import db
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.metering.models import Quarantined, UsageRecord
 from app.pbx.freeswitch import parse_cdr
 from tests.api.conftest import CAPTURED, freeswitch_posts

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from app import mail
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
 from app.domain.metering.models import ThresholdCrossing

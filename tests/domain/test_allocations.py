@@ -11,7 +11,7 @@ from app.db import db, run_in_transaction, unit_of_work
 from app.domain.audit.models import AuditEntry
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import PackageLimit
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.changes.package_fit import smallest_package_allowing
 from app.domain.metering import meters
 from app.domain.metering.models import NO_PERIOD, Meter, Refusal

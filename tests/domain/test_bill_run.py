@@ -20,7 +20,7 @@ from app.db import db, run_in_transaction, unit_of_work
 from app.domain.billing import run, service
 from app.domain.billing.models import Invoice, LedgerEntry, NumberSeries
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.metering.ingest import Report, ingest
 from app.domain.tenants.models import Tenant
 from tests.domain.test_billing import check_books

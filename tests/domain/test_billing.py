@@ -16,7 +16,7 @@ from app.domain.billing.payments import Receipt
 from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Issuer, Terms
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant

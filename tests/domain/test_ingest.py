@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from app.core.usage import Unreadable, UsageEvent
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering import meters
 from app.domain.metering.ingest import Report, ingest
 from app.domain.metering.models import MeterBeyond, Quarantined, UsageDay, UsageRecord

@@ -7,7 +7,7 @@ import pytest
 from app.core.forecast import Forecast
 from app.db import unit_of_work
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.changes.package_edit import preview_edit
 from app.domain.metering import meters, statement
 from app.domain.metering.models import NO_PERIOD, Meter
@@ -97,7 +97,7 @@ def test_a_smaller_limit_says_who_holds_more(session, acme, now):
     counted(acme, "extensions", 5)
     spec = PackageSpec("Gold", limits=(LimitSpec("extensions", 3),))
     impact = preview_edit(session, catalog.by_code(session, "gold"), spec, now=now)
-    assert [tenant.slug for limit in impact.limits for tenant in limit.go_over] == ["acme"]
+    assert [each.tenant.slug for each in impact.listed if each.goes_over] == ["acme"]
 
 
 def test_only_the_running_statement_tells_what_is_held(session, acme, now):

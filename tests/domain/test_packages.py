@@ -10,7 +10,7 @@ from app.core.errors import Conflict, Invalid
 from app.db import db, unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import PackageRevision, Resource
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering import meters
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants

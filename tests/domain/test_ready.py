@@ -6,7 +6,7 @@ import pytest
 
 from app.core.forecast import Forecast
 from app.db import unit_of_work
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.insight import ready
 from app.domain.insight.signs import Beyond, Full, RunsOut, Share
 from app.domain.metering import meters

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, unit_of_work
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.metering.ingest import Report, ingest
 from app.domain.metering.models import Meter, MeterBeyond, UsageDay, UsageRecord
 from app.domain.metering.reversal import reverse
@@ -107,7 +107,7 @@ def test_what_lay_beyond_first_is_covered_first(make, send, take_back, now):
     first = send("a", 900)
     send("b", 300)  # 200 at the first price
     from app.domain.catalog import service as catalog
-    from app.domain.catalog.service import PackageSpec
+    from app.domain.catalog.specs import PackageSpec
 
     with unit_of_work() as session:
         package = catalog.by_code(session, "gold")

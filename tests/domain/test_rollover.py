@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering import calls, meters, opening
 from app.domain.metering.calls import Call, Terms
 from app.domain.metering.ingest import Report, ingest

@@ -6,7 +6,7 @@ import pytest
 
 from app.db import db, unit_of_work
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering import meters, statement
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant

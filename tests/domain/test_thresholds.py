@@ -11,7 +11,7 @@ from app.core.errors import Invalid
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.jobs.models import Job
 from app.domain.metering import thresholds
 from app.domain.metering.ingest import Report, ingest

@@ -12,7 +12,7 @@ from app.domain.billing import drafting, due, issuing, payments
 from app.domain.billing.models import Invoice
 from app.domain.billing.payments import Receipt
 from app.domain.billing.terms import Issuer, Terms as BillingTerms
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.insight.verify import CODES, differences
 from app.domain.metering import calls, quarantine
 from app.domain.metering.calls import Call, Terms

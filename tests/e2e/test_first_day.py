@@ -141,6 +141,7 @@ def test_an_edited_package_changes_every_open_page_at_once(open_as, live_server,
     left = int(tenant.locator("[data-meter=voice_minutes]").first.get_attribute("data-remaining"))
     staff.goto("/provider/packages/office/edit")
     staff.get_by_label("Voice minutes: how many minutes are included").fill("1500")
+    expect(staff.locator("#impact")).to_contain_text("Get 500 more minutes")
     staff.get_by_role("button", name=re.compile("Publish revision")).click()
     staff.wait_for_url(re.compile(r"/provider/packages/office$"))
     expect(tenant.locator("[data-meter=voice_minutes]").first).to_have_attribute(

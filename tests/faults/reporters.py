@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from app.core.clock import utc_now
 from app.db import snapshot
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.insight.verify import differences
 from app.domain.metering.models import Quarantined, UsageRecord
 from tests.server import LiveServer

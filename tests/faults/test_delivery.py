@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.insight.verify import differences
 from app.domain.metering.ingest import Report, ingest
 from app.domain.metering.models import Meter, MeterBeyond, UsageDay, UsageRecord

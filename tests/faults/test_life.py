@@ -15,7 +15,7 @@ from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, snapshot
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.insight.verify import differences
 from app.domain.metering import calls, holds
 from app.domain.metering.calls import Call, Terms

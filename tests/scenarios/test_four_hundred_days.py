@@ -23,7 +23,7 @@ from app.domain.billing.models import Invoice, InvoiceLine
 from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Issuer, Terms
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.metering.ingest import Report, ingest
 from app.domain.tenants.models import Tenant
 from tests.domain.test_billing import check_books

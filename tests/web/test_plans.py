@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
 
 EURO = 1_000_000
@@ -77,7 +78,7 @@ def test_a_stale_quote_shows_the_fresh_one_with_what_changed(office, acme, staff
         "limit-voice_minutes-included": "200",
         "act": "save",
     }
-    assert staff.submit("/provider/packages/large/edit", edit).status_code == 303
+    assert staff.publish("/provider/packages/large/edit", edit).status_code == 303
     answer = office.submit("/portal/plans", form)
     assert answer.status_code == 409
     assert re.search(r"€18\.00 → <b>€36\.00</b>", answer.text)
@@ -169,3 +170,11 @@ def test_an_expired_quote_says_that_the_amounts_are_the_same(office, clock):
     clock.shift(timedelta(minutes=16))
     answer = office.submit("/portal/plans", form)
     assert answer.status_code == 409 and "The amounts are the same" in answer.text
+
+
+def test_what_is_left_of_a_plan_lives_on_as_both_sides_read(make, office, staff):
+    rolling = [LimitSpec("voice_minutes", 6_000, rollover_periods=2, rollover_cap=3_000)]
+    make.package("rolling", rolling, price_micros=40 * EURO)
+    words = "what is left lives on for 2 periods, at most 50 minutes"
+    assert words in office.get("/portal/plans").text
+    assert words in staff.get("/provider/packages/rolling").text

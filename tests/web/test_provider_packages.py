@@ -1,5 +1,7 @@
 """Packages as staff see and edit them."""
 
+import re
+
 import pytest
 from sqlalchemy import func, insert, select
 
@@ -7,7 +9,7 @@ from app.core.ids import new_ids
 from app.db import unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import PackageRevision
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
 from tests.factories import ACTOR
@@ -141,7 +143,7 @@ def test_a_taken_code_is_said_at_the_code(make, staff):
 
 def test_publishing_changes_the_package_and_says_what_changed(make, staff, session):
     gold(make)
-    answer = staff.submit(EDIT, {**form(price="52"), "limit-voice_minutes-included": "1,200"})
+    answer = staff.publish(EDIT, {**form(price="52"), "limit-voice_minutes-included": "1,200"})
     assert (answer.status_code, answer.location) == (303, "/provider/packages/gold")
     assert in_force(session).limits == (LimitSpec("voice_minutes", 72_000, "charge", 20_000),)
     page = staff.get(answer.location).get_data(as_text=True)
@@ -167,14 +169,14 @@ def test_blocked_destinations_are_part_of_what_is_published(make, staff, session
 
 def test_the_same_content_again_makes_no_revision(make, staff, session):
     gold(make)
-    staff.submit(EDIT, form())
+    staff.publish(EDIT, form())
     assert session.scalar(select(func.count()).select_from(PackageRevision)) == 1
 
 
 def test_an_edit_on_top_of_somebody_elses_is_refused(make, staff, session):
     gold(make)
-    staff.submit(EDIT, form(price="50"))
-    answer = staff.submit(EDIT, form(price="60"))
+    staff.publish(EDIT, form(price="50"))
+    answer = staff.publish(EDIT, form(price="60"))
     assert answer.status_code == 409
     assert "Someone published revision 2" in answer.get_data(as_text=True)
     assert in_force(session).price_micros == 50_000_000
@@ -204,8 +206,11 @@ def test_typing_shows_what_publishing_would_do(make, staff, now):
     assert answer.status_code == 200 and fragment.lstrip().startswith('<div id="impact"')
     assert "Get 400 fewer minutes" in fragment
     assert "Have used more than 600 minutes" in fragment and "Acme" in fragment
-    assert "Globex" not in fragment  # was over before
-    assert "+ €3.00" in fragment  # one more for each of three tenants
+    assert "1 of 3 tenants goes over" in fragment  # Globex was over before
+    assert fragment.index("Acme") < fragment.index("Globex") < fragment.index("Initech")
+    assert '700 used of 1,000 → 600, <b class="bad">over by 100</b>' in fragment
+    assert "€147.00 → €150.00" in fragment and "€87.00 → €90.00" in fragment  # revenue and margin
+    assert fragment.count("+ €3.00") == 2  # one more for each of three tenants
 
 
 def test_typing_half_a_number_is_no_mistake_yet(make, staff):
@@ -219,11 +224,11 @@ def test_publishing_writes_the_same_for_one_tenant_and_for_a_thousand(make, staf
     package = gold(make)
     make.subscribe(make.tenant(), package)
     with count_statements() as for_one:
-        staff.submit(EDIT, form(price="50"))
+        staff.publish(EDIT, form(price="50"))
     many_tenants(package, 999)
     assert session.scalar(select(func.count()).select_from(Subscription)) == 1_000
     with count_statements() as for_thousand:
-        staff.submit(EDIT, form(base="2", price="51"))
+        staff.publish(EDIT, form(base="2", price="51"))
     assert writes(for_thousand) == writes(for_one)
     assert len(for_thousand) == len(for_one)
     assert in_force(session).price_micros == 51_000_000
@@ -269,7 +274,7 @@ def test_a_new_resource_is_used_in_a_package_at_once(make, staff, session):
     }
     assert staff.submit("/provider/resources/new", fields).status_code == 303
     assert "International minutes" in staff.get("/provider/resources").get_data(as_text=True)
-    answer = staff.submit(EDIT, {**form(), "limit-international_minutes-included": "50"})
+    answer = staff.publish(EDIT, {**form(), "limit-international_minutes-included": "50"})
     assert answer.status_code == 303
     assert LimitSpec("international_minutes", 3_000) in in_force(session).limits
 
@@ -296,7 +301,7 @@ def test_to_a_tenants_user_these_pages_do_not_exist(make, login, client, path):
 
 def test_who_published_stands_in_the_history(make, login, session):
     gold(make)
-    login(make.staff("nora@northline.example")).submit(EDIT, form(price="50"))
+    login(make.staff("nora@northline.example")).publish(EDIT, form(price="50"))
     numbers = {found.number: found.published_by for found in session.scalars(select(PackageRevision))}
     assert numbers == {1: ACTOR, 2: "nora@northline.example"}
 
@@ -304,7 +309,7 @@ def test_who_published_stands_in_the_history(make, login, session):
 def test_what_is_left_lives_on_as_the_editor_says(make, staff, session):
     gold(make)
     rolled = {"limit-voice_minutes-rollover": "2", "limit-voice_minutes-cap": "500"}
-    assert staff.submit(EDIT, form(act="publish", **rolled)).status_code == 303
+    assert staff.publish(EDIT, form(act="publish", **rolled)).status_code == 303
     limit = in_force(session).limits[0]
     assert (limit.rollover_periods, limit.rollover_cap) == (2, 30_000)
     page = staff.get("/provider/packages/gold").get_data(as_text=True)
@@ -316,7 +321,7 @@ def test_what_is_left_lives_on_as_the_editor_says(make, staff, session):
 def test_an_odd_number_of_periods_that_a_machine_set_survives_an_edit(make, staff, session):
     make.package("gold", [LimitSpec("voice_minutes", 60_000, "charge", 20_000, 7)], name="Gold")
     assert '<option selected value="7">' in staff.get(EDIT).get_data(as_text=True)
-    staff.submit(EDIT, form(act="publish", price="50", **{"limit-voice_minutes-rollover": "7"}))
+    staff.publish(EDIT, form(act="publish", price="50", **{"limit-voice_minutes-rollover": "7"}))
     assert in_force(session).limits[0].rollover_periods == 7
 
 
@@ -332,8 +337,63 @@ def test_an_edit_is_undone_from_the_message_and_from_the_page(make, login):
     staff = login(make.staff())
     make.package("silver", {"voice_minutes": 600}, name="Silver")
     edit = {"base": "1", "name": "Silver", "public": "y", "limit-voice_minutes-included": "5", "act": "save"}
-    page = staff.submit("/provider/packages/silver/edit", edit, follow_redirects=True).text
+    page = staff.publish("/provider/packages/silver/edit", edit, follow_redirects=True).text
     undo = "/provider/packages/silver/revisions/2/undo"
     assert page.count(f'action="{undo}"') == 2
     assert "says what was before revision 2" in staff.submit(undo, follow_redirects=True).text
     assert "can no longer be undone" in staff.submit(undo, follow_redirects=True).text
+
+
+def test_publishing_what_was_not_looked_at_is_refused_and_shown(make, staff, session):
+    make.subscribe(make.tenant(), gold(make))
+    answer = staff.submit(EDIT, form(price="50"))
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 409 and "Nothing was published." in page and "€49.00 → €50.00" in page
+    assert in_force(session).price_micros == 49_000_000
+    seen = re.search(r'name="preview" value="(\w+)"', page)[1]
+    assert staff.submit(EDIT, form(price="50", preview=seen)).status_code == 303
+    session.expire_all()
+    assert in_force(session).price_micros == 50_000_000
+
+
+def test_a_thousand_tenants_are_listed_from_the_front_with_a_count(make, staff, count_statements):
+    package = gold(make)
+    many_tenants(package, 1_000)
+    late, source = make.tenant("Zeppelin"), make.source()
+    make.subscribe(late, package)
+    make.usage(late, 700 * 60, source=source)
+    fields = {**form(act=None), "limit-voice_minutes-included": "600"}
+    with count_statements() as few:
+        page = staff.submit(EDIT, fields).text
+    assert "1 of 1,001 tenants goes over" in page and "List more of the other 981" in page
+    assert page.count('href="/provider/tenants/tenant-') == 19 and 'href="/provider/tenants/zeppelin"' in page
+    with count_statements() as many:
+        page = staff.submit(EDIT, {**fields, "listed": "120"}).text
+    assert page.count('href="/provider/tenants/tenant-') == 119
+    assert len(few) == len(many)
+
+
+def test_a_package_that_may_lose_wants_a_reason_and_keeps_it(make, staff, session):
+    gold(make)
+    fields = form(**{"limit-voice_minutes-cost": "0.03"})  # 20.00 + 1,000 × 0.03 = 50.00 for 49.00
+    page = staff.submit(EDIT, {**fields, "act": "preview"}).text
+    assert "costs you €50.00: €1.00 more than the price" in page
+    answer = staff.publish(EDIT, fields)
+    assert answer.status_code == 422 and 'id="loss_reason-error"' in answer.text
+    assert in_force(session).limits[0].unit_cost_micros == 0
+    assert staff.publish(EDIT, {**fields, "loss_reason": "Opens the door to Acme"}).status_code == 303
+    session.expire_all()
+    spec = in_force(session)
+    assert (spec.loss_reason, spec.limits[0].unit_cost_micros) == ("Opens the door to Acme", 30_000)
+    page = staff.get("/provider/packages/gold").text
+    assert "Opens the door to Acme" in page and "your cost of each minute" in page
+
+
+@pytest.mark.databases("sqlite")
+def test_a_new_package_that_may_lose_wants_a_reason(make, staff, session):
+    gold(make)
+    fields = form(code="cheap", name="Cheap", base="0", price="10", currency="EUR", interval="month", act="publish")
+    answer = staff.submit("/provider/packages/new", fields)
+    assert answer.status_code == 422 and 'id="loss_reason-error"' in answer.text
+    assert staff.submit("/provider/packages/new", {**fields, "loss_reason": "Fair"}).status_code == 303
+    assert catalog.by_code(session, "cheap").revision.loss_reason == "Fair"

@@ -250,7 +250,7 @@ def test_figures_that_no_longer_hold_are_shown_anew(make, staff, session):
     make.package("silver", {"voice_minutes": 1_200}, name="Silver")
     _, confirm = moved(staff)
     fields = {"base": "1", "name": "Silver", "limit-voice_minutes-included": "5", "act": "save"}
-    assert staff.submit("/provider/packages/silver/edit", fields).status_code == 303
+    assert staff.publish("/provider/packages/silver/edit", fields).status_code == 303
     answer = confirm()
     assert answer.status_code == 409 and "Nothing was done" in answer.get_data(as_text=True)
     assert subscriptions.live(session, tenant.id).package.code == "gold"

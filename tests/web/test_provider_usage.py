@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.db import unit_of_work
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
 
 USAGE = "/provider/tenants/acme/usage"

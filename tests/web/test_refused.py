@@ -9,7 +9,7 @@ import pytest
 
 from app.core.errors import Conflict
 from app.db import run_in_transaction, unit_of_work
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.metering import refusals
 from app.domain.metering.models import Refusal
 from app.domain.telephony import service as telephony
@@ -190,6 +190,14 @@ def test_the_provider_is_led_to_the_package(staff, make, acme, add):
     make.package("large", {"extensions": 5}, name="Large")
     add("101", "102")
     assert 'href="/provider/tenants/acme/plan?package=large">Large</a>' in staff.get("/provider/refused").text
+
+
+def test_the_tenant_is_led_to_the_plan(office, make, acme, add):
+    make.package("large", {"extensions": 5}, name="Large", price_micros=30_000_000)
+    add("101", "102")
+    page = office.get("/portal/refused").text
+    assert '<a href="/portal/plans?package=large">Large</a>' in page
+    assert "Change to Large now" in office.get("/portal/plans?package=large").text
 
 
 def test_a_tenant_sees_its_own_alone_and_outsiders_nothing(office, staff, make, login, client, source):

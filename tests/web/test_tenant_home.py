@@ -9,7 +9,7 @@ import pytest
 
 from app.core.clock import utc_now
 from app.db import db, unit_of_work
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 from tests.bench.fill import fill

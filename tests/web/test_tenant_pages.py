@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 
 LIMITS = (LimitSpec("voice_minutes", 60_000, "charge", 20_000), LimitSpec("fax_pages", 10), LimitSpec("extensions", 5))
 
@@ -55,7 +55,7 @@ def test_a_fragment_drawn_before_an_edit_is_not_served_after_it(office, make, ac
     from app.core.clock import utc_now
     from app.db import unit_of_work
     from app.domain.catalog import service as catalog
-    from app.domain.catalog.service import PackageSpec
+    from app.domain.catalog.specs import PackageSpec
 
     assert 'data-remaining="60000"' in office.get("/portal/meters").text
     with unit_of_work() as session:

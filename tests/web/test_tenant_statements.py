@@ -9,7 +9,7 @@ from html import unescape
 import pytest
 from pypdf import PdfReader
 
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.web.tenant import statements
 
 HOSTILE = ('#read("/etc/passwd")', "*x* _y_ $z$ @w", "<script>alert(1)</script>", "\\u{41} // /* [ ] #")

@@ -8,7 +8,7 @@ import pytest
 
 from app.db import unit_of_work
 from app.domain.catalog.models import Resource
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
 
 

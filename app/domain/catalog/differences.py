@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 
 TERMS = (
     "name", "price_micros", "cost_micros", "setup_fee_micros", "interval", "currency", "public", "tenants_may",
-    "blocked_prefixes",
+    "blocked_prefixes", "loss_reason",
 )  # fmt: skip
+OF_LIMIT = ("included", "at_limit", "overage_price_micros", "rollover_periods", "rollover_cap", "unit_cost_micros")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`what` is a field of PackageSpec, or `included`, `at_limit`, `overage_price_micros`, `rollover_…`, `limit` of
-    `resource`.
+    """`what` is a field of PackageSpec, or one of LimitSpec of `resource`, or its `limit` as a whole.
 
     `limit` is a limit that came (before is None) or went (after is None); the others carry both values.
     """
@@ -48,6 +48,6 @@ def _of_limit(code: str, before: LimitSpec | None, after: LimitSpec | None) -> I
     if before is None or after is None:
         yield Difference("limit", before, after, code)
         return
-    for name in ("included", "at_limit", "overage_price_micros", "rollover_periods", "rollover_cap"):
+    for name in OF_LIMIT:
         if getattr(before, name) != getattr(after, name):
             yield Difference(name, getattr(before, name), getattr(after, name), code)

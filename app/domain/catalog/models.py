@@ -73,6 +73,7 @@ class PackageRevision(Base):
     # What tenants may do about a public package by themselves: change to it, ask for it, or only see it.
     tenants_may: Mapped[str] = mapped_column(String(8), default="change")
     blocked_prefixes: Mapped[str] = mapped_column(Text, default="")  # that may not be called; see core/destinations.py
+    loss_reason: Mapped[Line] = mapped_column(default="")  # why fully used it may cost more than its price
     price_micros: Mapped[Micros]
     cost_micros: Mapped[Micros]
     setup_fee_micros: Mapped[Micros]
@@ -92,6 +93,7 @@ class PackageLimit(Base):
         CheckConstraint("included IS NULL OR included >= 0", name="included_is_not_negative"),
         CheckConstraint("at_limit IN ('block', 'charge', 'notify')", name="known_at_limit"),
         CheckConstraint("overage_price_micros >= 0", name="no_negative_price"),
+        CheckConstraint("unit_cost_micros >= 0", name="no_negative_cost"),
         CheckConstraint("rollover_periods >= 0 AND (rollover_cap IS NULL OR rollover_cap >= 0)", name="rollover_adds"),
         # Tells at once of which resources anything was ever carried over.
         Index(
@@ -108,6 +110,7 @@ class PackageLimit(Base):
     overage_price_micros: Mapped[Micros] = mapped_column(default=0)  # per display unit
     rollover_periods: Mapped[int] = mapped_column(SmallInteger, default=0)  # what is left lives so many periods more
     rollover_cap: Mapped[Quantity | None]  # the most that is carried into a period; None: all of it
+    unit_cost_micros: Mapped[Micros] = mapped_column(default=0)  # wholesale, per display unit
 
     revision: Mapped[PackageRevision] = relationship(back_populates="limits")
     resource: Mapped[Resource] = relationship(lazy="joined")

@@ -1,61 +1,24 @@
 """Define resources and packages; publish revisions."""
 
 import re
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from app.core.destinations import checked_prefixes
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
-from app.core.quantities import MAX_QUANTITY
 from app.db import rowcount
 from app.domain.audit import service as audit
+from app.domain.catalog import specs
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
-from app.domain.tenants.service import CURRENCIES
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 
-MOST_ROLLOVER_PERIODS = 24
 CODE = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 UNDO_WITHIN = timedelta(days=1)
-TENANTS_MAY = ("change", "ask", "see")
 # A package's life: what each status may become.
 TRANSITIONS = {"draft": {"published", "archived"}, "published": {"archived"}, "archived": {"published"}}
-
-
-@dataclass(frozen=True, slots=True)
-class LimitSpec:
-    """One limit as the provider states it; quantities in base units, the price per display unit.
-
-    What is left of a period lives `rollover_periods` more; at most `rollover_cap` comes into one (None: all of it).
-    """
-
-    resource: str
-    included: int | None
-    at_limit: str = "block"
-    overage_price_micros: int = 0
-    rollover_periods: int = 0
-    rollover_cap: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PackageSpec:
-    """The content of a revision as the provider states it.
-
-    Of a public package tenants may `change` to it by themselves, `ask` for it, or only `see` it.
-    """
-
-    name: str
-    currency: str = "EUR"
-    interval: str = "month"
-    price_micros: int = 0
-    cost_micros: int = 0
-    setup_fee_micros: int = 0
-    public: bool = True
-    tenants_may: str = "change"
-    blocked_prefixes: str = ""  # of numbers that may not be called, with blanks between
-    limits: tuple[LimitSpec, ...] = field(default=())
 
 
 def list_resources(session: Session) -> list[Resource]:
@@ -98,6 +61,7 @@ def spec_of(revision: PackageRevision) -> PackageSpec:
         public=revision.public,
         tenants_may=revision.tenants_may,
         blocked_prefixes=revision.blocked_prefixes,
+        loss_reason=revision.loss_reason,
         limits=tuple(
             LimitSpec(
                 limit.resource_code,
@@ -106,6 +70,7 @@ def spec_of(revision: PackageRevision) -> PackageSpec:
                 limit.overage_price_micros,
                 limit.rollover_periods,
                 limit.rollover_cap,
+                limit.unit_cost_micros,
             )
             for limit in sorted(revision.limits, key=lambda limit: limit.resource_code)
         ),
@@ -125,7 +90,8 @@ def create(
     session.add(package)
     session.flush()
     _write_revision(session, package, spec, 1, actor, now)
-    audit.record(session, actor, "package.create", f"package:{code}", now=now, status=status)
+    details: dict[str, Any] = {"status": status, **_reasoned(spec)}
+    audit.record(session, actor, "package.create", f"package:{code}", now=now, **details)
     return package
 
 
@@ -146,7 +112,8 @@ def publish(session: Session, package: Package, spec: PackageSpec, *, actor: str
         session.scalar(select(func.max(PackageRevision.number)).where(PackageRevision.package_id == package.id)) or 0
     )
     revision = _write_revision(session, package, spec, number + 1, actor, now)
-    audit.record(session, actor, "package.publish", f"package:{package.code}", now=now, revision=revision.number)
+    details: dict[str, Any] = {"revision": revision.number, **_reasoned(spec)}
+    audit.record(session, actor, "package.publish", f"package:{package.code}", now=now, **details)
     return revision
 
 
@@ -208,65 +175,15 @@ def revision_at(session: Session, package_id: int, moment: datetime) -> PackageR
 
 
 def checked(session: Session, spec: PackageSpec) -> PackageSpec:
-    """`spec` in canonical form (limits sorted, prices only where charged). Raises Invalid with the field."""
-    if not spec.name.strip() or len(spec.name) > 255:
-        raise Invalid("missing_name", "Give the package a name.", field="name")
-    if spec.interval not in ("month", "year"):
-        raise Invalid("unknown_interval", "The interval is month or year.", field="interval")
-    if spec.currency not in CURRENCIES:
-        raise Invalid("unknown_currency", f"“{spec.currency}” is not a currency.", field="currency")
-    if spec.tenants_may not in TENANTS_MAY:
-        raise Invalid("unknown_tenants_may", "Tenants may change, ask or see.", field="tenants_may")
-    known = {resource.code: resource for resource in list_resources(session)}
-    limits = []
-    for index, limit in enumerate(spec.limits):
-        _check_limit(limit, known, f"limits/{index}")
-        charged = limit.at_limit == "charge" and limit.included is not None
-        limits.append(
-            replace(
-                limit,
-                overage_price_micros=limit.overage_price_micros if charged else 0,
-                rollover_cap=limit.rollover_cap if limit.rollover_periods else None,
-            )
-        )
-    if len({limit.resource for limit in limits}) != len(limits):
-        raise Invalid("duplicate_limit", "A resource can have one limit only.", field="limits")
-    return replace(
-        spec,
-        name=spec.name.strip(),
-        blocked_prefixes=checked_prefixes(spec.blocked_prefixes.split()),
-        limits=tuple(sorted(limits, key=lambda limit: limit.resource)),
-    )
+    """`spec` in canonical form, with the reason that its worst case needs. Raises Invalid with the field."""
+    resources = list_resources(session)
+    spec = specs.checked(spec, resources)
+    specs.check_reason(spec, resources)
+    return spec
 
 
-def _check_limit(limit: LimitSpec, known: dict[str, Resource], where: str) -> None:
-    resource = known.get(limit.resource)
-    if resource is None:
-        raise Invalid("unknown_resource", f"There is no resource “{limit.resource}”.", field=f"{where}/resource")
-    if limit.included is not None and not 0 <= limit.included <= MAX_QUANTITY:
-        raise Invalid("invalid_included", "The included quantity is out of range.", field=f"{where}/included")
-    if limit.at_limit not in ("block", "charge", "notify"):
-        raise Invalid("unknown_at_limit", "At the limit: block, charge or notify.", field=f"{where}/at_limit")
-    if resource.kind != "metered" and limit.at_limit != "block":
-        raise Invalid(
-            "only_metered_overruns", f"{resource.name} can only stop at the limit.", field=f"{where}/at_limit"
-        )
-    _check_rollover(limit, resource, where)
-
-
-def _check_rollover(limit: LimitSpec, resource: Resource, where: str) -> None:
-    if not 0 <= limit.rollover_periods <= MOST_ROLLOVER_PERIODS:
-        raise Invalid(
-            "invalid_rollover",
-            f"What is left lives at most {MOST_ROLLOVER_PERIODS} periods more.",
-            field=f"{where}/rollover/periods",
-        )
-    if limit.rollover_periods and (resource.kind != "metered" or limit.included is None):
-        raise Invalid(
-            "nothing_to_roll_over", f"{resource.name} has nothing left at a period's end.", field=f"{where}/rollover"
-        )
-    if limit.rollover_cap is not None and not 0 <= limit.rollover_cap <= MAX_QUANTITY:
-        raise Invalid("invalid_rollover", "The cap is out of range.", field=f"{where}/rollover/cap")
+def _reasoned(spec: PackageSpec) -> dict[str, str]:
+    return {"loss_reason": spec.loss_reason} if spec.loss_reason else {}
 
 
 def _write_revision(
@@ -280,6 +197,7 @@ def _write_revision(
         public=spec.public,
         tenants_may=spec.tenants_may,
         blocked_prefixes=spec.blocked_prefixes,
+        loss_reason=spec.loss_reason,
         price_micros=spec.price_micros,
         cost_micros=spec.cost_micros,
         setup_fee_micros=spec.setup_fee_micros,
@@ -299,6 +217,7 @@ def _write_revision(
             overage_price_micros=limit.overage_price_micros,
             rollover_periods=limit.rollover_periods,
             rollover_cap=limit.rollover_cap,
+            unit_cost_micros=limit.unit_cost_micros,
         )
         for limit in spec.limits
     )

@@ -1,14 +1,24 @@
 """A revision's limits in the shape that the words and macros of meters read."""
 
+from dataclasses import dataclass
+
 from app.domain.catalog.models import PackageRevision
 from app.domain.metering.meters import MeterView
 
 
-def limits_of(revision: PackageRevision) -> list[MeterView]:
-    """A meter without usage for each limit, in display order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitView(MeterView):
+    """A meter without usage, and what becomes of what is left."""
+
+    rollover_periods: int
+    rollover_cap: int | None
+
+
+def limits_of(revision: PackageRevision) -> list[LimitView]:
+    """One for each limit, in display order."""
     limits = sorted(revision.limits, key=lambda limit: (limit.resource.position, limit.resource_code))
     return [
-        MeterView(
+        LimitView(
             resource_code=limit.resource_code,
             name=limit.resource.name,
             kind=limit.resource.kind,
@@ -22,6 +32,8 @@ def limits_of(revision: PackageRevision) -> list[MeterView]:
             at_limit=limit.at_limit,
             overage_price_micros=limit.overage_price_micros,
             currency=revision.currency,
+            rollover_periods=limit.rollover_periods,
+            rollover_cap=limit.rollover_cap,
         )
         for limit in limits
     ]

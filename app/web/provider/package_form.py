@@ -16,7 +16,7 @@ from wtforms import (  # type: ignore[attr-defined]  # SelectChoice is newer tha
 from wtforms.validators import InputRequired, ValidationError
 
 from app.domain.catalog.models import Resource
-from app.domain.catalog.service import LimitSpec, PackageSpec
+from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.web.kit.forms import CurrencyField, Form, MoneyField, PrefixesField, QuantityField
 from app.web.kit.i18n import gettext
 from app.web.provider.package_words import rollover_words
@@ -51,6 +51,10 @@ class PackageForm(Form):
         validate_choice=True,
     )
     blocked_prefixes = PrefixesField(_("Blocked destinations"))
+    loss_reason = StringField(
+        _("Why it is sold all the same"),
+        description=_("Kept in the revision. Fully used, it costs more than its price."),
+    )
 
     def validate_code(self, field: StringField) -> None:
         """Keep the code out of the way of our own addresses."""
@@ -73,6 +77,7 @@ class LimitForm(Form):
         default="block",
         validate_choice=True,
     )
+    cost = MoneyField(_("Costs you, each"))
     price = MoneyField(_("Beyond, each"))
     rollover = SelectField(_("What is left"), coerce=int, default=0, validate_choice=True)
     cap = QuantityField(_("Carried over at most"), unlimited=True)
@@ -108,13 +113,14 @@ class LimitRow:
         """What the row says; None for a resource that is left out."""
         form, code = self.form, self.resource.code
         rule = form.at_limit.data if self.resource.kind == "metered" else "block"
+        cost = form.cost.data or 0
         if form.no_limit.data:
-            return LimitSpec(code, None, rule or "block")
+            return LimitSpec(code, None, rule or "block", unit_cost_micros=cost)
         if form.included.data is None:
             return None
         periods = form.rollover.data or 0 if self.resource.kind == "metered" else 0
         cap = form.cap.data if periods else None
-        return LimitSpec(code, form.included.data, rule or "block", form.price.data or 0, periods, cap)
+        return LimitSpec(code, form.included.data, rule or "block", form.price.data or 0, periods, cap, cost)
 
 
 class Editor:
@@ -164,6 +170,7 @@ class Editor:
             public=form.public.data,
             tenants_may=form.tenants_may.data or "change",
             blocked_prefixes=form.blocked_prefixes.data or "",
+            loss_reason=form.loss_reason.data or "",
             limits=tuple(limit for row in self.rows if (limit := row.spec) is not None),
         )
 
@@ -185,6 +192,7 @@ def _terms(spec: PackageSpec, number: int, status: str, currency: str) -> Packag
             "public": spec.public,
             "tenants_may": spec.tenants_may,
             "blocked_prefixes": spec.blocked_prefixes,
+            "loss_reason": spec.loss_reason,
         },
     )
     if status:
@@ -201,6 +209,7 @@ def _row(resource: Resource, before: LimitSpec | None, currency: str) -> LimitRo
         no_limit = before.included is None
         data = {"included": before.included, "no_limit": no_limit, "at_limit": before.at_limit, "price": price}
         data |= {"rollover": before.rollover_periods, "cap": before.rollover_cap}
+        data |= {"cost": before.unit_cost_micros or None}
     meta = {"csrf": False, "factor": resource.factor, "currency": currency}
     options: dict[str, Any] = {"prefix": f"limit-{resource.code}-", "meta": meta, "data": data}
     return LimitRow(resource, LimitForm(**options), before, LimitForm(None, **options))

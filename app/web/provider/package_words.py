@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.domain.catalog.differences import Difference
 from app.domain.catalog.models import Resource
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.web.kit.formats import money, quantity
 from app.web.kit.i18n import gettext, ngettext
 
@@ -59,14 +59,22 @@ def _of_limit(each: Difference, resource: Resource, currency: str) -> Change:
     if each.what == "at_limit":
         name = gettext("%(resource)s, at the limit", resource=resource.name)
         return Change(name, rule_words(str(each.before)), rule_words(str(each.after)))
+    if each.what.startswith("rollover_"):
+        return _of_rollover(each, resource)
+    names = {
+        "overage_price_micros": gettext("%(resource)s beyond, each %(unit)s"),
+        "unit_cost_micros": gettext("%(resource)s, your cost of each %(unit)s"),
+    }
+    name = names[each.what] % {"resource": resource.name, "unit": resource.unit_one}
+    return Change(name, money(_int(each.before), currency), money(_int(each.after), currency))
+
+
+def _of_rollover(each: Difference, resource: Resource) -> Change:
     if each.what == "rollover_periods":
         name = gettext("%(resource)s, what is left", resource=resource.name)
         return Change(name, rollover_words(_int(each.before)), rollover_words(_int(each.after)))
-    if each.what == "rollover_cap":
-        name = gettext("%(resource)s, carried over at most", resource=resource.name)
-        return Change(name, _cap(each.before, resource), _cap(each.after, resource))
-    name = gettext("%(resource)s beyond, each %(unit)s", resource=resource.name, unit=resource.unit_one)
-    return Change(name, money(_int(each.before), currency), money(_int(each.after), currency))
+    name = gettext("%(resource)s, carried over at most", resource=resource.name)
+    return Change(name, _cap(each.before, resource), _cap(each.after, resource))
 
 
 def _of_terms(each: Difference, currency: str) -> Change:
@@ -80,6 +88,7 @@ def _of_terms(each: Difference, currency: str) -> Change:
         "public": gettext("Shown to tenants"),
         "tenants_may": gettext("Tenants may"),
         "blocked_prefixes": gettext("Blocked destinations"),
+        "loss_reason": gettext("Why it may cost more than it brings"),
     }
     if each.what.endswith("_micros"):
         return Change(names[each.what], money(_int(each.before), currency), money(_int(each.after), currency))
@@ -102,7 +111,7 @@ def _term(value: object) -> str:
         "ask": gettext("ask for it"),
         "see": gettext("see it"),
     }
-    return words.get(str(value), str(value))
+    return words.get(str(value), str(value)) or "–"
 
 
 def _whole(value: object, resource: Resource) -> str:

@@ -12,8 +12,8 @@ from app.db import db, run_in_transaction, unit_of_work
 from app.domain.catalog import browse, service as catalog
 from app.domain.catalog.differences import differences
 from app.domain.catalog.models import Package, Resource
-from app.domain.catalog.service import PackageSpec
-from app.domain.changes.package_edit import EditImpact, preview_edit
+from app.domain.catalog.specs import PackageSpec, worst_case_micros
+from app.domain.changes.package_edit import LISTED, EditImpact, preview_edit, publish_previewed
 from app.domain.subscriptions.listing import tenants_per_package
 from app.web.guards import current_user
 from app.web.kit.i18n import gettext
@@ -26,6 +26,8 @@ from app.web.provider.package_words import change_words
 
 STATUSES = ("published", "draft", "archived")
 MOST_COMPARED = 4
+LISTED_MORE = 100  # tenants that one press lists in addition
+MOST_LISTED = 1000
 
 
 @bp.get("/packages")
@@ -61,6 +63,7 @@ def package(code: str) -> Response:
     return render(
         "provider/package.html",
         package=found,
+        worst=worst_case_micros(catalog.spec_of(found.revision), catalog.list_resources(db.session())),
         limits=limits_of(found.revision),
         on_it=tenants_per_package(db.session()).get(found.id, 0),
         history=_history(found),
@@ -139,8 +142,11 @@ def package_edit(code: str) -> Response:
         say(words, undo_url=_undo_url(code, int(editor.form.base.data or 0)))
         return redirect_to(url_for("provider.package", code=code))
     except DomainError as error:
+        found = catalog.by_code(db.session(), code)
+        if error.code == "preview_stale":
+            return _edit_page(found, editor, error.status, stale=True)
         add_refusal(editor.form, error)
-        return _edit_page(catalog.by_code(db.session(), code), editor, error.status)
+        return _edit_page(found, editor, error.status)
 
 
 def _undo_url(code: str, before: int) -> str:
@@ -178,7 +184,12 @@ def _publish(session: Session, code: str, editor: Editor, act: str) -> str:
                 number=before,
             ),
         )
-    number = catalog.publish(session, found, editor.spec(), actor=current_user.email, now=now).number
+    edge: dict[str, Any] = {"actor": current_user.email, "now": now}
+    if found.status == "draft":  # nobody is on it
+        number = catalog.publish(session, found, editor.spec(), **edge).number
+    else:
+        seen = request.form.get("preview", "")
+        number = publish_previewed(session, found, editor.spec(), seen, **edge).number
     if act == "publish" and found.status == "draft":
         catalog.set_status(session, found, "published", actor=current_user.email, now=now)
         return gettext("%(name)s is on sale, as revision %(number)s.", name=found.name, number=number)
@@ -189,8 +200,8 @@ def _publish(session: Session, code: str, editor: Editor, act: str) -> str:
     return gettext("Revision %(number)s is published. Its limits hold from this moment.", number=number)
 
 
-def _edit_page(found: Package, editor: Editor, status: int = 200) -> Response:
-    impact = _impact(found, editor) if not editor.problems and not editor.form.errors else None
+def _edit_page(found: Package, editor: Editor, status: int = 200, *, stale: bool = False) -> Response:
+    impact = _impact(found, editor)
     changes = change_words(impact.differences, _resources(), editor.currency) if impact else []
     return render(
         "provider/package_edit.html",
@@ -200,6 +211,9 @@ def _edit_page(found: Package, editor: Editor, status: int = 200) -> Response:
         editor=editor,
         form=editor.form,
         impact=impact,
+        stale=stale,
+        more=LISTED_MORE,
+        most=MOST_LISTED,
         changes=changes,
         resources=_resources(),
         on_it=tenants_per_package(db.session()).get(found.id, 0),
@@ -207,8 +221,13 @@ def _edit_page(found: Package, editor: Editor, status: int = 200) -> Response:
 
 
 def _impact(found: Package, editor: Editor) -> EditImpact | None:
+    unread = editor.form.errors.keys() - {"loss_reason"}  # a reason is asked for beside the figures that want it
+    if editor.problems or unread:
+        return None
+    asked = request.form.get("listed", "")
+    most = min(int(asked), MOST_LISTED) if asked.isascii() and asked.isdigit() else LISTED
     try:
-        return preview_edit(db.session(), found, editor.spec(), now=utc_now())
+        return preview_edit(db.session(), found, editor.spec(), now=utc_now(), most=most)
     except DomainError:
         return None  # the form says why
 
