@@ -18,6 +18,7 @@ from app.domain.changes import ending, offers, quote as quotes, requests
 from app.domain.changes.models import Quote
 from app.domain.changes.package_move import preview_move
 from app.domain.changes.quote import Effect, Outcome
+from app.domain.changes.replay import replay
 from app.domain.metering import meters
 from app.domain.subscriptions import life, moves, service as subscriptions, timeline
 from app.domain.subscriptions.models import Subscription
@@ -182,6 +183,7 @@ class PlanPages:
             packages=found,
             limits=limits,
             resources=resources,
+            replays=replay(session, subscription, found, now=now) if subscription else {},
             m=meters.current(session, tenant, now=now),
             asked=requests.latest_of(session, tenant.id),
             offer=offer,

@@ -178,3 +178,56 @@ def test_what_is_left_of_a_plan_lives_on_as_both_sides_read(make, office, staff)
     words = "what is left lives on for 2 periods, at most 50 minutes"
     assert words in office.get("/portal/plans").text
     assert words in staff.get("/provider/packages/rolling").text
+
+
+@pytest.fixture
+def long_on(make, acme, now):
+    """Acme since two periods before the running one: 110 minutes in the last of them, 90 in the one before."""
+    tenant, source = make.tenant("Globex"), make.source()
+    make.subscribe(tenant, catalog_package(make), started_at=now.replace(month=now.month - 2, day=1, hour=0))
+    make.usage(tenant, 5_400, source=source, occurred_at=now.replace(month=now.month - 2, day=5))
+    make.usage(tenant, 6_600, source=source, occurred_at=now.replace(month=now.month - 1, day=5))
+    return tenant
+
+
+def catalog_package(make):
+    return make.package("charged", [LimitSpec("voice_minutes", 6_000, "charge", EURO)], price_micros=40 * EURO)
+
+
+def cells(page, first):
+    """The text of the row that begins with `first`."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.S)
+    text = [[" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)]
+            for row in rows]  # fmt: skip
+    return [row for row in text if row and row[0].startswith(first)]
+
+
+def test_the_last_periods_are_reckoned_on_each_package(make, long_on, login):
+    page = login(make.user(long_on)).get("/portal/plans").text
+    names = cells(page, "What")[0]
+    earlier, later = cells(page, "Would have cost")
+    both = cells(page, "Your last 2 periods together")[0]
+    own, large, small = (names.index(name) for name in ("Charged", "Large", "Small"))
+    assert (earlier[own], later[own], both[own]) == ("€40.00", "€50.00 €10.00 for usage", "€90.00")
+    assert (later[large], both[large]) == ("€60.00", "€120.00 €30.00 more")
+    assert (later[small], both[small]) == ("€30.00 without 10 minutes", "€60.00 €30.00 less")
+
+
+def test_the_provider_sees_the_same_sums(staff, long_on):
+    page = staff.get("/provider/tenants/globex/plan").text
+    assert "€120.00" in page and "€30.00 more" in page and "without 10 minutes" in page
+
+
+def test_without_a_period_that_is_over_nothing_is_reckoned(office):
+    assert "Would have cost" not in office.get("/portal/plans").text
+
+
+def test_reckoning_costs_the_same_however_many_packages_there_are(make, long_on, login, count_statements):
+    user = login(make.user(long_on))
+    with count_statements() as few:
+        user.get("/portal/plans")
+    for number in range(5):
+        make.package(f"more-{number}", {"voice_minutes": 600})
+    with count_statements() as many:
+        user.get("/portal/plans")
+    assert len(many) == len(few)

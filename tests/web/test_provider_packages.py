@@ -154,7 +154,7 @@ def test_publishing_changes_the_package_and_says_what_changed(make, staff, sessi
 
 def test_blocked_destinations_are_part_of_what_is_published(make, staff, session):
     gold(make)
-    answer = staff.submit(EDIT, form(blocked_prefixes="+1900, 0900,001900,"))
+    answer = staff.publish(EDIT, form(blocked_prefixes="+1900, 0900,001900,"))
     assert in_force(session).blocked_prefixes == "0900 1900"
     page = staff.get(answer.location).get_data(as_text=True)
     assert 'Blocked destinations <span class="muted">none →</span> 0900, 1900' in page
