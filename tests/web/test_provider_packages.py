@@ -160,9 +160,9 @@ def test_blocked_destinations_are_part_of_what_is_published(make, staff, session
     assert 'Blocked destinations <span class="muted">none →</span> 0900, 1900' in page
     assert "<dd>0900, 1900</dd>" in page and 'value="0900, 1900"' in staff.get(EDIT).get_data(as_text=True)
     again = form(base="2", blocked_prefixes="1900,0900")
-    staff.submit(EDIT, again)
+    staff.publish(EDIT, again)
     assert catalog.by_code(session, "gold").revision.number == 2  # the same again
-    staff.submit(EDIT, {**again, "blocked_prefixes": ""})
+    staff.publish(EDIT, {**again, "blocked_prefixes": ""})
     session.rollback()
     assert in_force(session).blocked_prefixes == ""
 
