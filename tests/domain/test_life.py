@@ -10,7 +10,7 @@ from app.core.usage import UsageEvent
 from app.db import run_in_transaction, unit_of_work
 from app.domain.billing import due, service
 from app.domain.billing.terms import Issuer, Terms
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.changes import ending, outlook
 from app.domain.insight import verify
 from app.domain.metering.ingest import Report, ingest

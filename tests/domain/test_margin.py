@@ -12,7 +12,7 @@ from app.domain.billing.lines import Rate
 from app.domain.billing.models import Invoice, InvoiceLine
 from app.domain.billing.profiles import Profile
 from app.domain.catalog import service as catalog
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.insight import margin
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant

@@ -211,6 +211,20 @@ def test_only_periods_of_the_subscription_that_are_over_count(make, acme):
     assert replayed(acme, "yearly") == [None]
 
 
+def test_a_trial_is_no_period(make, acme, source):
+    make.now = at(8, 1)
+    trying = make.tenant("Globex")
+
+    def act(session):
+        tenant, package = session.get_one(Tenant, trying.id), catalog.by_code(session, "gold")
+        subscriptions.subscribe(session, tenant, package, trial_days=31, actor="nora", now=at(8, 1))
+
+    run_in_transaction(act)
+    make.usage(trying, 600, source=source, occurred_at=at(8, 5))
+    (gold,) = replayed(trying)
+    assert [each.period.first_on for each in gold.periods] == [SEPTEMBER, OCTOBER]
+
+
 def test_the_number_of_statements_is_fixed(make, acme, use, session, count_statements):
     def counted():
         session.rollback()

@@ -16,7 +16,7 @@ from app.domain.billing import credit_notes, profiles, service
 from app.domain.billing.lines import Rate
 from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Terms
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from tests.einvoices import broken_rules

@@ -4,7 +4,7 @@ import pytest
 
 from app.core.clock import utc_now
 from app.db import run_in_transaction, unit_of_work
-from app.domain.catalog.service import LimitSpec
+from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import life, service as subscriptions
 from app.domain.tenants.models import Tenant
 

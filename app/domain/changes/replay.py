@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.periods import Period
 from app.domain.billing import lines
-from app.domain.billing.lines import Line, Used
+from app.domain.billing.lines import Line, Priced, Used
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
 from app.domain.metering.ingest import FUTURE_TOLERANCE
@@ -80,14 +80,15 @@ class Replay:
 def replay(
     session: Session, subscription: Subscription, packages: Collection[Package], *, now: datetime, most: int = PERIODS
 ) -> dict[int, Replay]:
-    """By package id: the last periods that are over (`most` at most, those of the subscription), on each of `packages`.
+    """By package id: the last billed periods that are over, `most` at most, on each of `packages`.
 
     As if the tenant had been on it since it subscribed, with what the package said in each of these periods; without
     the setup fee. Those billed in other intervals are missing. A fixed number of statements.
     """
     interval = subscription.package.revision.interval
     fitting = [package for package in packages if package.revision.interval == interval]
-    past = subscriptions.periods_of(subscription, now, MOST_PERIODS + 1)[:0:-1]  # oldest first, without the running one
+    until_now = subscriptions.periods_of(subscription, now, MOST_PERIODS + 1)[:0:-1]  # oldest first, not the running one
+    past = [period for period in until_now if period.first_on >= subscription.anchor_on]  # a trial is billed nowhere
     if not past or not fitting:
         return {}
     usage = _Usage(session, subscription, past, past[-most:], _contents(session, fitting))
@@ -150,7 +151,7 @@ class _Usage:
         days = (period.first_on, period.end_on)
         return ReplayedPeriod(
             period,
-            lines.recurring(revision.name, revision.price_micros, *days, tax_code="", unit_micros=unit),
+            lines.recurring(Priced(revision.name, revision.price_micros), *days, tax_code="", unit_micros=unit),
             tuple(lines.overage(used, period.first_on, *days, tax_code="", unit_micros=unit)),
             tuple(stopped),
         )
