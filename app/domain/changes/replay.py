@@ -87,7 +87,7 @@ def replay(
     """
     interval = subscription.package.revision.interval
     fitting = [package for package in packages if package.revision.interval == interval]
-    until_now = subscriptions.periods_of(subscription, now, MOST_PERIODS + 1)[:0:-1]  # oldest first, not the running one
+    until_now = subscriptions.periods_of(subscription, now, MOST_PERIODS + 1)[:0:-1]  # oldest first
     past = [period for period in until_now if period.first_on >= subscription.anchor_on]  # a trial is billed nowhere
     if not past or not fitting:
         return {}
