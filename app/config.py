@@ -40,6 +40,9 @@ class Settings:
     LATE_USAGE_DAYS: int = 2  # how long after its end a period waits for usage before it is billed
     REMINDER_DAYS: str = "3,14"  # so many days after an invoice was due its reminders go out; empty: none
     SUSPEND_DAYS: int = 30  # and the service is suspended until what is overdue is paid; 0: never
+    STRIPE_SECRET_KEY: str = ""  # with the next one: tenants pay invoices at Stripe's own page
+    STRIPE_WEBHOOK_SECRET: str = ""  # of the endpoint PUBLIC_URL/webhooks/stripe
+    STRIPE_API_URL: str = "https://api.stripe.com"
     QUOTE_MINUTES: int = 15  # how long what a quote says is promised
     WORKERS: int = 1  # server processes; leave at 1 with SQLite
     BLOCKING_THREADS: int = 600  # threads of a worker

@@ -4,7 +4,7 @@ from flask import Flask
 from flask_babel import Babel  # type: ignore[import-untyped]
 
 from app.config import Settings
-from app.web import drawn, errors, guards, live, provider, security, tenant
+from app.web import drawn, errors, guards, live, pay, provider, security, tenant
 from app.web.auth import views as auth
 from app.web.kit import filters, invoice_files
 
@@ -17,7 +17,9 @@ def init_app(app: Flask) -> None:
     filters.init_app(app)
     app.jinja_env.globals.update(product_name=settings.PRODUCT_NAME, provider_name=settings.PROVIDER_NAME)
     guards.init_app(app)
-    security.init_app(app)
+    pay.init_app(app)
+    paid_at = app.extensions["payment_gateway"]
+    security.init_app(app, forms_lead_to=paid_at.pays_at if paid_at else "")
     errors.init_app(app)
     drawn.init_app(app)
     live.init_app(app)

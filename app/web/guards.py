@@ -16,7 +16,8 @@ from app.domain.accounts.sign_in import FoundSignIn
 from app.web.auth.next_page import local_page
 from app.web.kit.render import is_htmx, redirect_to
 
-OPEN_ENDPOINTS = frozenset({"static", "auth.login", "healthz", "readyz", "gate"})  # the gate asks for an API key
+# The gate asks for an API key, the webhook for a signature.
+OPEN_ENDPOINTS = frozenset({"static", "auth.login", "healthz", "readyz", "gate", "stripe_webhook"})
 OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
 
 

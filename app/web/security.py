@@ -95,15 +95,20 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def init_app(app: Flask) -> None:
-    """Install the cookie flags, the CSRF check and the headers."""
+def init_app(app: Flask, *, forms_lead_to: str = "") -> None:
+    """Install the cookie flags, the CSRF check and the headers.
+
+    `forms_lead_to`: an origin that a form may be answered with a redirect to, as a gateway's page to pay at.
+    """
     app.config["SESSION_REFRESH_EACH_REQUEST"] = False  # guards.keep_alive() renews it, every few minutes
     app.session_interface = CookieSession()
     csrf.init_app(app)
-    app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    policy = CONTENT_SECURITY_POLICY.replace("form-action 'self'", f"form-action 'self' {forms_lead_to}".rstrip())
+    headers = {**HEADERS, "content-security-policy": policy}
+    app.wsgi_app = _with_headers(app.wsgi_app, headers)  # type: ignore[method-assign,assignment]
 
 
-def _with_headers(wsgi_app: WSGIApplication) -> WSGIApplication:
+def _with_headers(wsgi_app: WSGIApplication, extra: dict[str, str]) -> WSGIApplication:
     """Every answer with the headers that it does not set itself: around Flask, where adding to a list costs nothing."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -112,7 +117,7 @@ def _with_headers(wsgi_app: WSGIApplication) -> WSGIApplication:
                 headers = [pair for pair in headers if pair[0].lower() != "cache-control"]
                 headers.append(("Cache-Control", f"public, max-age={YEAR_SECONDS}, immutable"))
             present = {name.lower() for name, _ in headers}
-            headers += [(name, value) for name, value in HEADERS.items() if name not in present]
+            headers += [(name, value) for name, value in extra.items() if name not in present]
             if environ["wsgi.url_scheme"] == "https" and "strict-transport-security" not in present:
                 headers.append(("Strict-Transport-Security", f"max-age={YEAR_SECONDS}"))
             return start_response(status, headers, exc_info)

@@ -251,6 +251,16 @@ class PaymentMatch(Base):
     matched_at: Mapped[Utc]
 
 
+class GatewayEvent(Base):
+    """What a payment gateway told us, each event once."""
+
+    __tablename__ = "gateway_event"
+    gateway: Mapped[str] = mapped_column(String(16), primary_key=True)
+    event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    kind: Mapped[Code]
+    received_at: Mapped[Utc]
+
+
 class DunningStep(Base):
     """One step taken about an unpaid invoice: a reminder or the suspension, each once."""
 
