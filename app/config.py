@@ -61,6 +61,7 @@ class Settings:
     MAIL_PASSWORD: str = ""
     MAIL_USE_TLS: bool = True  # STARTTLS, the certificate verified
     MAIL_USE_SSL: bool = False  # TLS from the first byte, port 465
+    MAIL_INVOICES: bool = True  # what is issued goes to its tenant by mail
     MAIL_FROM: str = ""  # an address, or Name <address>; empty: no-reply at the host of PUBLIC_URL
 
 

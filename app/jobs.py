@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app import mail, notices
 from app.core.clock import utc_now
 from app.db import run_in_transaction
-from app.domain.billing import dunning, run as bill_run, standing
+from app.domain.billing import dunning, issuing, run as bill_run, standing
 from app.domain.billing.dunning import Schedule
 from app.domain.billing.terms import Terms
 from app.domain.changes import offers, quote
@@ -43,12 +43,16 @@ def _remind(session: Session, *, now: datetime) -> None:
 HANDLERS: dict[str, Handler] = {
     thresholds.MAIL: notices.tell_of_threshold,
     offers.MAIL: notices.tell_of_offer,
+    issuing.MAIL: notices.tell_of_invoice,
     bill_run.KIND: _bill,
     dunning.MAIL: notices.tell_of_dunning,
 }
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
-OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {mail.KIND: mail.send}
+OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {
+    mail.KIND: mail.send,
+    notices.INVOICE_MAIL: notices.send_invoice,
+}
 
 PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(seconds=10), holds.expire),

@@ -3,10 +3,11 @@
 import hashlib
 import smtplib
 import ssl
+from collections.abc import Sequence
 from datetime import datetime
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app
@@ -20,6 +21,14 @@ from app.domain.jobs import service as jobs
 
 KIND = "mail"
 TIMEOUT_SECONDS = 15  # of one step of the SMTP dialogue
+
+
+class Attachment(NamedTuple):
+    """A file that goes with a mail."""
+
+    filename: str
+    content: bytes
+    mimetype: str
 
 
 class _Smtp(smtplib.SMTP):
@@ -53,17 +62,28 @@ def init_app(app: Flask) -> None:
     Mail().init_app(app)
 
 
-def post(session: Session, key: str, to: str, template: str, *, now: datetime, **context: Any) -> None:
+def post(
+    session: Session,
+    key: str,
+    to: str,
+    template: str,
+    *,
+    now: datetime,
+    kind: str = KIND,
+    about: dict[str, Any] | None = None,
+    **context: Any,
+) -> None:
     """Ask for one mail to one address in the running transaction; `key` makes asking twice ask once.
 
+    A job of another `kind` is told what the mail is `about`, and sends it with more than its words.
     `mail/<template>.txt` has it as the blocks `subject` and `body`; `link(endpoint, …)` in them is a page's address.
     """
     subject, body = (render_block(f"mail/{template}.txt", block, link=link, **context) for block in ("subject", "body"))
     payload = {"to": to, "subject": " ".join(subject.split()), "body": body.strip() + "\n"}
-    jobs.enqueue(session, KIND, key, payload, now=now)
+    jobs.enqueue(session, kind, key, payload | (about or {}), now=now)
 
 
-def send(key: str, payload: dict[str, Any]) -> None:
+def send(key: str, payload: dict[str, Any], attached: Sequence[Attachment] = ()) -> None:
     """Hand one mail to the server. Raises OSError and its kinds, such as SMTPException, when that fails."""
     address = _sender(current_app.config["RINGPLAN"])[1]
     mark = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
@@ -72,9 +92,12 @@ def send(key: str, payload: dict[str, Any]) -> None:
         "Auto-Submitted": "auto-generated",  # RFC 3834: no holiday answers
     }
     with current_app.extensions["mailman"].get_connection() as connection:
-        EmailMessage(
+        message = EmailMessage(
             payload["subject"], payload["body"], to=[payload["to"]], headers=headers, connection=connection
-        ).send()
+        )
+        for file in attached:
+            message.attach(*file)
+        message.send()
 
 
 def link(endpoint: str, **values: Any) -> str:

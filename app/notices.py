@@ -8,11 +8,15 @@ from sqlalchemy.orm import Session
 
 from app import mail
 from app.config import Settings
+from app.db import snapshot
 from app.domain.accounts import service as accounts
-from app.domain.billing import dunning, service as billing
+from app.domain.billing import dunning, issuing, service as billing
+from app.domain.billing.models import Invoice
 from app.domain.changes import offers
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
+
+INVOICE_MAIL = "mail.invoice"  # a mail with an invoice, which is set as it is sent
 
 
 def tell_of_offer(session: Session, payload: dict[str, Any], now: datetime) -> None:
@@ -24,8 +28,12 @@ def tell_of_offer(session: Session, payload: dict[str, Any], now: datetime) -> N
     for reader in accounts.threshold_readers(session, offer.tenant_id):
         if not reader.is_staff:
             key = f"{offers.MAIL}/{offer.tenant_id}/{offer.id}/{reader.id}"
-            about = {"tenant": offer.tenant, "package": offer.package, "provider": settings.PROVIDER_NAME}
-            mail.post(session, key, reader.email, "offer", now=now, **about)
+            shown: dict[str, Any] = {
+                "tenant": offer.tenant,
+                "package": offer.package,
+                "provider": settings.PROVIDER_NAME,
+            }
+            mail.post(session, key, reader.email, "offer", now=now, **shown)
 
 
 def tell_of_threshold(session: Session, payload: dict[str, Any], now: datetime) -> None:
@@ -58,14 +66,44 @@ def tell_of_threshold(session: Session, payload: dict[str, Any], now: datetime) 
 
 
 def tell_of_dunning(session: Session, payload: dict[str, Any], now: datetime) -> None:
-    """One mail to where the tenant's invoices go, else to its contact, else to all of its people."""
+    """One mail to those who get the invoices."""
     tenant_id, invoice_id, step = payload["tenant_id"], payload["invoice_id"], payload["step"]
     invoice = billing.get(session, tenant_id, invoice_id)
     if not invoice.open_micros:
         return  # paid since
     taken = next(each for each in dunning.steps_of(session, invoice) if each.step == step)
-    to = invoice.printed["customer"]["email"] or invoice.tenant.contact_email
-    readers = [to] if to else [person.email for person in accounts.users_of(session, tenant_id)]
-    for address in readers:
-        key = f"{dunning.MAIL}/{tenant_id}/{invoice_id}/{step}/{address}"
+    for reader, address in _payers(session, invoice).items():
+        key = f"{dunning.MAIL}/{tenant_id}/{invoice_id}/{step}/{reader}"
         mail.post(session, key, address, "dunning", now=now, invoice=invoice, tenant=invoice.tenant, taken=taken)
+
+
+def tell_of_invoice(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    """A mail with the document to where the tenant's invoices go, else to its contact, else to all of its people."""
+    invoice = billing.get(session, payload["tenant_id"], payload["invoice_id"])
+    for reader, address in _payers(session, invoice).items():
+        mail.post(
+            session,
+            f"{issuing.MAIL}/{invoice.id}/{reader}",
+            address,
+            "invoice",
+            now=now,
+            kind=INVOICE_MAIL,
+            about=payload,
+            invoice=invoice,
+        )
+
+
+def send_invoice(key: str, payload: dict[str, Any]) -> None:
+    """Send such a mail. The document is not kept with the job: it is the same bytes whenever it is set."""
+    with snapshot() as session:
+        invoice = billing.get(session, payload["tenant_id"], payload["invoice_id"])
+        content = current_app.extensions["invoice_files"].pdf(invoice, billing.lines_of(session, invoice))
+    mail.send(key, payload, [mail.Attachment(invoice.filename + ".pdf", content, "application/pdf")])
+
+
+def _payers(session: Session, invoice: Invoice) -> dict[str, str]:
+    """Addresses by what tells them apart in the mails' keys."""
+    if address := invoice.printed["customer"]["email"] or invoice.tenant.contact_email:
+        return {"billing": address}
+    users = accounts.users_of(session, invoice.tenant_id)
+    return {str(user.id): user.email for user in users if user.disabled_at is None}

@@ -3,7 +3,7 @@
 import random
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ from app.domain.billing.due import PERIOD, START
 from app.domain.billing.lines import Rate
 from app.domain.billing.payments import Receipt
 from app.domain.billing.profiles import Profile
-from app.domain.billing.terms import Terms
+from app.domain.billing.terms import Issuer, Terms
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.specs import LimitSpec, PackageSpec
@@ -71,6 +71,7 @@ class DemoPayer:
     address: str
     tax: str = "none"
     paid: int = 100
+    tax_id: str = ""
 
 
 PACKAGES = {
@@ -88,10 +89,14 @@ TENANTS = (
 PAYERS = {
     "acme": DemoPayer("Gartenstraße 4\n10115 Berlin", "vat-19"),
     "globex": DemoPayer("12 Quay Street\nLondon E1 6AN"),
-    "initech": DemoPayer("8 rue du Port\n69002 Lyon", "reverse-charge", 0),
+    "initech": DemoPayer("8 rue du Port\n69002 Lyon", "reverse-charge", 0, "FR40303265045"),
     "umbra": DemoPayer("500 Harbor Way\nBoston, MA 02110"),
-    "wayne": DemoPayer("Kai 7\n1020 Wien", "reverse-charge", 50),
+    "wayne": DemoPayer("Kai 7\n1020 Wien", "reverse-charge", 50, "ATU12345675"),
 }
+ISSUER = Issuer(  # of its invoices, unless the settings say who that is
+    "", ("Hafenstraße 12", "20457 Hamburg"), "billing@northline.example", "DE123456788", "DE02 1203 0000 0000 2020 51",
+    "BYLADEM1001", "DE",
+)  # fmt: skip
 
 group = AppGroup("demo", help="Invented data to play with.")
 
@@ -278,12 +283,15 @@ def _faxes(dice: random.Random, demo: DemoTenant, moments: list[datetime], pages
 
 def add_invoices(now: datetime) -> None:
     """The first invoice of each tenant and that of last month, which closes it; most of them paid."""
-    terms = Terms.of(current_app.config["RINGPLAN"])
+    terms = replace(Terms.of(current_app.config["RINGPLAN"]), mails=False)  # nobody is to be surprised
+    if not terms.issuer.tax_id:
+        terms = replace(terms, issuer=replace(ISSUER, name=terms.issuer.name))
     with unit_of_work() as session:
         profiles.save_rate(session, Rate("vat-19", "VAT 19 %", 190_000), actor=ACTOR, now=now)
         for slug, payer in PAYERS.items():
             tenant = tenants.by_slug(session, slug)
-            profiles.save_profile(session, tenant, Profile(payer.tax, 14, address=payer.address), actor=ACTOR, now=now)
+            wanted = Profile(payer.tax, 14, address=payer.address, tax_id=payer.tax_id)
+            profiles.save_profile(session, tenant, wanted, actor=ACTOR, now=now)
     for reason in (START, PERIOD):
         for demo in TENANTS:
             with unit_of_work() as session:

@@ -13,16 +13,19 @@ from email.policy import default
 
 import pytest
 from aiosmtpd.controller import Controller
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app import mail
-from app.db import db, unit_of_work
+from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
+from app.domain.billing import credit_notes, service as billing
+from app.domain.billing.terms import Terms
 from app.domain.catalog.specs import LimitSpec
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
 from app.domain.metering.models import ThresholdCrossing
 from app.domain.subscriptions import service as subscriptions
+from app.domain.tenants.models import Tenant
 from tests.server import ROOT, free_port
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -200,3 +203,100 @@ def test_without_a_server_mails_are_kept_as_files(make, acme, now, app, work, tm
     (file,) = (tmp_path / "mail").iterdir()
     assert "75 % of your voice minutes used" in file.read_text()
     assert waiting() == 0
+
+
+BILLED = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+@pytest.fixture
+def issue(app, make, clock):
+    """`issue(tenant)`: the id of its first invoice, which is not due yet."""
+
+    def act(tenant, now=BILLED):
+        def in_unit(unit):
+            found = subscriptions.require_live(unit, unit.get_one(Tenant, tenant.id))
+            period = subscriptions.period_on_day(found, found.anchor_on)
+            terms = Terms.of(app.config["RINGPLAN"])
+            draft = billing.draft(unit, found, period, terms, now=now, reason="start")
+            return billing.finalise(unit, draft, terms, actor="nora", now=now).id
+
+        return run_in_transaction(in_unit)
+
+    return act
+
+
+@pytest.fixture
+def payer(make, now):
+    tenant = make.tenant("Payer", contact_email="office@payer.example", country="AT")
+    package = make.package("silver", price_micros=29_000_000)
+    make.subscribe(tenant, package, started_at=now - timedelta(days=3))
+    make.user(tenant, "uma@payer.example")
+    return tenant
+
+
+def test_an_issued_invoice_is_mailed_with_its_document_to_those_who_pay(app, payer, issue, work, inbox):
+    invoice_id = issue(payer)
+    work()
+    work()
+    ((to, text),) = inbox.mails
+    assert (to, text["Subject"]) == (["office@payer.example"], "Invoice 2026-00001 of Northline Telecom")
+    body = text.get_body().get_content()
+    assert "your invoice of 20 Nov 2026 is attached. It comes to €29.00." in body
+    assert "To be paid by: 4 Dec 2026" in body and "\n\n\n" not in body
+    assert "https://portal.northline.example/portal/invoices/2026-00001" in body
+    (document,) = text.iter_attachments()
+    assert (document.get_filename(), document.get_content_type()) == ("invoice-2026-00001.pdf", "application/pdf")
+    with app.test_request_context():
+        invoice = billing.get(db.session(), payer.id, invoice_id)
+        again = app.extensions["invoice_files"].pdf(invoice, billing.lines_of(db.session(), invoice))
+    assert document.get_content() == again
+    assert text["Message-ID"].endswith("@northline.example>")
+
+
+def test_an_invoice_that_is_mailed_again_is_recognised(payer, issue, work, inbox):
+    issue(payer)
+    inbox.refuse = "451 not now"
+    work()
+    inbox.refuse = ""
+    with unit_of_work() as session:
+        session.execute(update(Job).values(run_at=LONG_AGO))
+    work()
+    with unit_of_work() as session:  # a worker that was killed between the mail and its mark
+        session.execute(update(Job).values(done_at=None, run_at=LONG_AGO))
+    work()
+    marks = {text["Message-ID"] for _, text in inbox.mails}
+    assert (len(inbox.mails), len(marks)) == (2, 1)
+
+
+def test_a_credit_note_is_mailed_too(app, payer, issue, work, inbox):
+    invoice_id = issue(payer)
+
+    def act(unit):
+        found = billing.get(unit, payer.id, invoice_id)
+        credit_notes.credit(unit, found, Terms.of(app.config["RINGPLAN"]), actor="nora", now=BILLED)
+
+    run_in_transaction(act)
+    work()
+    (text,) = [text for _, text in inbox.mails if text["Subject"].startswith("Credit note 2026-00002")]
+    assert "we credit €29.00 of invoice 2026-00001" in text.get_body().get_content()
+    assert [file.get_filename() for file in text.iter_attachments()] == ["credit-note-2026-00002.pdf"]
+
+
+def test_without_an_address_for_invoices_every_user_gets_it(make, payer, issue, work, inbox, now):
+    with unit_of_work() as session:
+        session.merge(payer).contact_email = ""
+    gone = make.user(payer, "gone@payer.example")
+    make.user(make.tenant("Globex"), "olga@globex.example")
+    with unit_of_work() as session:
+        accounts.disable_account(session, session.merge(gone), actor="nora", now=now)
+    issue(payer)
+    work()
+    assert [to for to, _ in inbox.mails] == [["uma@payer.example"]]
+
+
+@pytest.mark.databases("sqlite")
+def test_invoices_are_not_mailed_where_that_is_not_wanted(app, payer, issue, work, inbox):
+    app.config["RINGPLAN"] = replace(app.config["RINGPLAN"], MAIL_INVOICES=False)
+    issue(payer)
+    work()
+    assert (waiting(), inbox.mails) == (0, [])

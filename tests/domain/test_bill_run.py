@@ -17,10 +17,11 @@ from app import jobs as work
 from app.core.errors import Conflict
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, unit_of_work
-from app.domain.billing import run, service
+from app.domain.billing import issuing, run, service
 from app.domain.billing.models import Invoice, LedgerEntry, NumberSeries
 from app.domain.catalog import service as catalog
 from app.domain.catalog.specs import LimitSpec
+from app.domain.jobs.models import Job
 from app.domain.metering.ingest import Report, ingest
 from app.domain.tenants.models import Tenant
 from tests.domain.test_billing import check_books
@@ -255,6 +256,16 @@ def test_a_run_takes_few_statements_however_many_it_bills(session, tenants, monk
     assert stored(run_id).finalised == 14
     assert len(drafting) <= 30, drafting.texts
     assert len(finalising) <= 45, finalising.texts
+
+
+def test_each_invoice_of_a_run_is_mailed_once_the_run_has_had_its_time(session, tenants):
+    run_id = begin()
+    work_off()
+    finalise(run_id)
+    work_off()
+    mails = session.scalars(select(Job).where(Job.kind == issuing.MAIL)).all()
+    assert sorted(job.payload["invoice_id"] for job in mails) == sorted(row.id for row in invoices(session))
+    assert all(job.run_at - job.created_at == issuing.AFTER_A_RUN for job in mails)
 
 
 def test_a_run_that_moved_on_does_nothing_twice(session, tenants):

@@ -16,7 +16,11 @@ from app.domain.billing.due import PERIOD, START
 from app.domain.billing.ledger import Balances, Movement
 from app.domain.billing.models import Invoice, NumberSeries, Payment
 from app.domain.billing.terms import Terms
+from app.domain.jobs import service as jobs
 from app.domain.subscriptions import service as subscriptions
+
+MAIL = "invoice.mail"  # the job that tells the tenant of an invoice
+AFTER_A_RUN = timedelta(minutes=10)  # thousands of mails do not come between the chunks of a bill run
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,10 @@ def _order(invoice: Invoice) -> tuple[int, date, bool, int]:
 
 
 def number(session: Session, ready: Sequence[Invoice], terms: Terms, now: datetime) -> None:
-    """Take numbers, one statement a series, and write them. Rolled back with the transaction, they are free again."""
+    """Take numbers, one statement a series, and write them; ask for the mails.
+
+    Rolled back with the transaction, the numbers are free again.
+    """
     by_prefix: dict[str, list[Invoice]] = defaultdict(list)
     days = {row.id: now.astimezone(ZoneInfo(row.tenant.timezone)).date() for row in ready}
     for row in ready:
@@ -104,6 +111,10 @@ def number(session: Session, ready: Sequence[Invoice], terms: Terms, now: dateti
             )
     _write_numbers(session, values)
     _reload(session, ready)
+    if terms.mails:
+        about = {f"{MAIL}/{row.id}": {"tenant_id": row.tenant_id, "invoice_id": row.id} for row in ready}
+        of_a_run = any(row.bill_run_id for row in ready)
+        jobs.enqueue_many(session, MAIL, about, run_at=now + AFTER_A_RUN if of_a_run else now, now=now)
 
 
 def _take_numbers(session: Session, prefix: str, count: int) -> int:

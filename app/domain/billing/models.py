@@ -120,6 +120,11 @@ class Invoice(Base):
 
     tenant: Mapped[Tenant] = relationship(lazy="joined")
 
+    @property
+    def filename(self) -> str:
+        """What its documents are called, less the ending: `invoice-2026-00001`, `credit-note-2026-00002`."""
+        return f"{self.kind.replace('_', '-')}-{self.number or 'draft'}"
+
 
 class InvoiceLine(Base):
     """One line as it is printed; see `lines.Line`."""

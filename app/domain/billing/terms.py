@@ -35,6 +35,7 @@ class Terms:
     payment_days: int = 14
     tax_code: str = "none"
     late_days: int = 2
+    mails: bool = False  # what is issued goes to its tenant by mail
 
     @classmethod
     def of(cls, settings: Settings) -> "Terms":
@@ -56,6 +57,7 @@ class Terms:
             settings.PAYMENT_DAYS,
             settings.TAX_RATE,
             settings.LATE_USAGE_DAYS,
+            settings.MAIL_INVOICES,
         )
 
     def prefix_on(self, day: date) -> str:

@@ -1,7 +1,7 @@
 """Ask for work in the transaction that wants it; claim it for a while, finish it once, or put it off."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -57,8 +57,23 @@ def enqueue(
     now: datetime,
 ) -> bool:
     """Ask for a job in the running transaction, for `run_at` or now. False: its `key` was asked for before."""
-    row = {"id": new_id(), "kind": kind, "key": key, "payload": payload, "created_at": now, "run_at": run_at or now}
-    return bool(insert_new(session, Job, [row], [Job.key]))
+    return bool(enqueue_many(session, kind, {key: payload}, run_at=run_at, now=now))
+
+
+def enqueue_many(
+    session: Session | Connection,
+    kind: str,
+    payloads: Mapping[str, dict[str, Any]],
+    *,
+    run_at: datetime | None = None,
+    now: datetime,
+) -> int:
+    """Ask for many jobs, each by its key, in one statement; returns how many had not been asked for before."""
+    rows = [
+        {"id": new_id(), "kind": kind, "key": key, "payload": payload, "created_at": now, "run_at": run_at or now}
+        for key, payload in payloads.items()
+    ]
+    return len(insert_new(session, Job, rows, [Job.key])) if rows else 0
 
 
 def is_any_due(session: Session, *, now: datetime) -> bool:

@@ -69,7 +69,7 @@ def invoice_pdf(slug: str, invoice_id: int) -> Response:
     """The same as a document."""
     found = _found(db.session(), slug, invoice_id)
     content = invoice_files.pdf(found, service.lines_of(db.session(), found))
-    return documents.pdf_response(content, f"invoice-{found.number or 'draft'}.pdf")
+    return documents.pdf_response(content, f"{found.filename}.pdf")
 
 
 @bp.get("/tenants/<slug>/invoices/<int:invoice_id>.xml")
@@ -77,7 +77,7 @@ def invoice_xml(slug: str, invoice_id: int) -> Response:
     """The same as UBL."""
     found = _found(db.session(), slug, invoice_id)
     content = invoice_files.ubl(found, service.lines_of(db.session(), found))
-    return documents.xml_response(content, f"invoice-{found.number}.xml")
+    return documents.xml_response(content, f"{found.filename}.xml")
 
 
 @bp.post("/tenants/<slug>/invoices/<int:invoice_id>/lines")

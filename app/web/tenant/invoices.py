@@ -101,7 +101,7 @@ def invoice_pdf(number: str) -> Response:
     """The same as a document, the same bytes each time."""
     found = _found(number)
     content = invoice_files.pdf(found, service.lines_of(db.session(), found))
-    return documents.pdf_response(content, f"invoice-{found.number}.pdf")
+    return documents.pdf_response(content, f"{found.filename}.pdf")
 
 
 @bp.get("/invoices/<number>.xml")
@@ -109,7 +109,7 @@ def invoice_xml(number: str) -> Response:
     """The same as UBL, for the books of the one who pays it."""
     found = _found(number)
     content = invoice_files.ubl(found, service.lines_of(db.session(), found))
-    return documents.xml_response(content, f"invoice-{found.number}.xml")
+    return documents.xml_response(content, f"{found.filename}.xml")
 
 
 def _found(number: str) -> Invoice:
