@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
@@ -9,7 +11,9 @@ from html import unescape
 import pytest
 from pypdf import PdfReader
 
+from app.db import db
 from app.domain.catalog.specs import LimitSpec
+from app.domain.subscriptions import service as subscriptions
 from app.web.tenant import statements
 
 HOSTILE = ('#read("/etc/passwd")', "*x* _y_ $z$ @w", "<script>alert(1)</script>", "\\u{41} // /* [ ] #")
@@ -200,3 +204,39 @@ def test_a_record_shows_an_amount_only_where_coins_can_pay_it(make, login, now):
     assert "4:58 × €0.02" in text and "4:58 × €0.02 =" not in text
     assert "3 × €0.02 = €0.06" in text
     assert "7:58 × €0.02 = €0.16" in text
+
+
+ELSEWHERE = """
+import sys
+from datetime import UTC, datetime
+import time_machine
+from app import create_app
+from app.config import Settings
+from tests.browser_client import Browser
+
+with time_machine.travel(datetime(2027, 2, 3, tzinfo=UTC), tick=True):
+    instance, url, email, address = sys.argv[1:]
+    app = create_app(
+        Settings(
+            RINGPLAN_INSTANCE=instance, DATABASE_URL=url, PROVIDER_NAME="Northline Telecom",
+            PROVIDER_ADDRESS="Hafenstraße 12|20457 Hamburg", PROVIDER_EMAIL="billing@northline.example",
+        )
+    )
+    app.test_client_class = Browser
+    client = app.test_client()
+    assert client.sign_in(email).status_code == 303
+    sys.stdout.buffer.write(client.get(address, headers={"Accept-Language": "de"}).data)
+"""
+
+
+def test_a_statement_is_the_same_bytes_in_another_process_on_another_day(settings, acme, make, login, clock):
+    user = make.user(acme)
+    make.usage(acme, 777, source=make.source("pbx2"), occurred_at=make.now - timedelta(days=20))
+    day = subscriptions.periods_of(subscriptions.require_live(db.session(), acme), make.now)[1].first_on.isoformat()
+    address = f"/portal/statements/{day}.pdf"
+    here = login(user).get(address)
+    assert "12:57" in pdf_text(here.data)
+    arguments = [settings.RINGPLAN_INSTANCE, settings.DATABASE_URL, user.email, address]
+    elsewhere = subprocess.run([sys.executable, "-c", ELSEWHERE, *arguments], capture_output=True, check=False)
+    assert elsewhere.returncode == 0, elsewhere.stderr.decode()
+    assert elsewhere.stdout == here.data
