@@ -67,7 +67,10 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "SECRET_KEY": secret_key(settings),
         "SQLALCHEMY_DATABASE_URI": url,
         "SQLALCHEMY_ENGINE_OPTIONS": pool,
-        "SQLALCHEMY_BINDS": {READS: {"url": url, "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}},
+        "SQLALCHEMY_BINDS": {
+            # More than `app.db` keeps at hand: the others wait for the pool.
+            READS: {**pool, "url": url, "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+        },
         "TRUSTED_HOSTS": trusted_hosts(settings),
         "MAX_CONTENT_LENGTH": 10_000_000,
         "MAX_FORM_MEMORY_SIZE": 10_000_000,

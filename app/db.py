@@ -192,7 +192,7 @@ def read_once(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, 
     """
     engine = db.engines[READS]
     if engine.dialect.name == "postgresql":
-        statement = _for_psycopg(statement)
+        statement = named_for_psycopg(statement)
     for is_last in (False, True):
         try:
             return _read(engine, statement, parameters)
@@ -245,7 +245,8 @@ def _close_idle(engine: Engine) -> None:
 
 
 @lru_cache(maxsize=64)
-def _for_psycopg(statement: str) -> str:
+def named_for_psycopg(statement: str) -> str:
+    """A statement with `:names` as psycopg wants it."""
     return _NAMED.sub(r"%(\1)s", statement)
 
 

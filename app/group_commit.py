@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.orm import Session
 
-from app.db import run_in_transaction
+from app.db import db, run_in_transaction
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -28,6 +28,7 @@ class GroupCommit(Generic[Item, Outcome]):
 
     def run(self, item: Item) -> Outcome:
         """The outcome of `item`, which is committed by then. Raises what its act or its commit raises."""
+        db.session.rollback()  # who waits holds no connection: whose turn it is may need the last one
         place: _Place[Item, Outcome] = _Place(item)
         self._waiting.append(place)
         with self._turn:

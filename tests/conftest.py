@@ -23,7 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 
-from app import create_app
+from app import create_app, driver
 from app.config import Settings
 from app.db import db
 from app.domain.accounts import passwords
@@ -275,9 +275,15 @@ def count_statements(app: Flask) -> Callable[[], contextlib.AbstractContextManag
             if not statement.startswith("BEGIN"):
                 seen.texts.append(statement)
 
+        def execute(cursor: Any, statement: str, values: Any) -> None:
+            seen.texts.append(statement)
+            cursor.execute(statement, values)
+
         event.listen(db.engine, "before_cursor_execute", note)
         try:
-            yield seen
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(driver, "_execute", execute)
+                yield seen
         finally:
             event.remove(db.engine, "before_cursor_execute", note)
 

@@ -178,7 +178,7 @@ def _note_use(session: Session, key_id: int, used_at: datetime | None, now: date
     noted = max((at for at in (used_at, _noted.get(key_id)) if at), default=None)
     if noted and now - noted < USE_NOTED_EVERY:
         return
-    if session.connection().get_execution_options().get("writes"):
+    if session.in_transaction() and session.connection().get_execution_options().get("writes"):
         return  # a second writer of this thread would wait for the first for ever
     _noted[key_id] = now
     try:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Date, Row, bindparam, text
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Connection
 
-from app.db import LostRace, UtcDateTime, rowcount
+from app import driver
+from app.db import LostRace
 from app.domain.metering import opening
 from app.domain.metering.holds import CONCURRENT
 from app.domain.metering.opening import MeterKey
@@ -59,16 +59,7 @@ LEFT JOIN package p ON p.id = s.package_id
 LEFT JOIN package_revision r ON r.id = p.revision_id
 LEFT JOIN package_limit l ON l.revision_id = r.id AND l.resource_code = c.code
 LEFT JOIN package_limit n ON n.revision_id = r.id AND n.resource_code = '{CONCURRENT}'"""
-_DATES: dict[str, TypeEngine[Any]] = {
-    "anchor_on": Date(),
-    "period_on": Date(),
-    "created_at": UtcDateTime(),
-    "over_at": UtcDateTime(),
-    "ended_at": UtcDateTime(),
-}
-
-_CALLER = (
-    text(f"""
+_CALLER = f"""
 SELECT {_TENANT}, t.blocked_prefixes || ' ' || coalesce(r.blocked_prefixes, '') AS blocked_prefixes,
        h.id AS hold_id, h.granted, h.expires_at,
        EXISTS (SELECT 1 FROM hold o WHERE o.ended_at IS NULL AND o.expires_at <= :now AND o.tenant_id = t.id) AS overdue
@@ -77,13 +68,8 @@ JOIN tenant t ON t.id = a.tenant_id
 JOIN resource c ON c.code = :resource_code
 {_LIMITS}
 LEFT JOIN hold h ON h.tenant_id = t.id AND h.source_id = :source_id AND h.call_id = :call_id AND h.ended_at IS NULL
-WHERE a.name = :name""")
-    .bindparams(bindparam("now", type_=UtcDateTime()))
-    .columns(anchor_on=Date(), expires_at=UtcDateTime())
-)
-_TENANT_IDS = text("SELECT name, tenant_id FROM tenant_name WHERE name IN :names").bindparams(
-    bindparam("names", expanding=True)
-)
+WHERE a.name = :name"""
+_TENANT_IDS = "SELECT name, tenant_id FROM tenant_name WHERE name = ANY(:names)"  # asked on PostgreSQL alone
 _OF_HOLD = f"""
 SELECT {_TENANT}, h.id, h.call_id, h.period_on, h.granted, h.direction, h.caller, h.callee, h.created_at, h.over_at,
        h.ended_at
@@ -92,83 +78,64 @@ JOIN tenant t ON t.id = h.tenant_id
 JOIN resource c ON c.code = h.resource_code
 {_LIMITS}
 WHERE h.tenant_id = :tenant_id AND h.id = :id AND h.source_id = :source_id"""
-_NOW = bindparam("now", type_=UtcDateTime())
 _HOLDS = {
-    "sqlite": text(_OF_HOLD).bindparams(_NOW).columns(**_DATES),
+    "sqlite": _OF_HOLD,
     # Ends and renewals of one hold wait for one another here, before any meter is touched.
-    "postgresql": text(f"{_OF_HOLD} FOR UPDATE OF h").bindparams(_NOW).columns(**_DATES),
+    "postgresql": f"{_OF_HOLD} FOR UPDATE OF h",
 }
 _METER_KEY = "tenant_id = :tenant_id AND resource_code = :resource_code AND period_on = :period_on"
-_STANDING = text(f"SELECT used, on_hold, carried_in FROM meter WHERE {_METER_KEY}").bindparams(
-    bindparam("period_on", type_=Date())
-)
+_STANDING = f"SELECT used, on_hold, carried_in FROM meter WHERE {_METER_KEY}"
 # A new meter begins with nothing used, so it takes what is included; one that is there, what is left.
-_TAKE = text("""
+_TAKE = """
 INSERT INTO meter (tenant_id, resource_code, period_on, used, on_hold, carried_in, records, version)
 VALUES (:tenant_id, :resource_code, :period_on, :used, :on_hold, 0, 0, 1)
 ON CONFLICT (tenant_id, resource_code, period_on)
 DO UPDATE SET used = meter.used + excluded.used, on_hold = meter.on_hold + excluded.on_hold, version = meter.version + 1
-WHERE :blocks_at IS NULL
+WHERE CAST(:blocks_at AS bigint) IS NULL
    OR meter.used + meter.on_hold + excluded.used + excluded.on_hold <= :blocks_at + meter.carried_in
-RETURNING used, on_hold, carried_in, version""").bindparams(
-    bindparam("period_on", type_=Date()), bindparam("blocks_at", type_=BigInteger())
-)
-_INSERT_HOLD = text("""
+RETURNING used, on_hold, carried_in, version"""
+_INSERT_HOLD = """
 INSERT INTO hold (tenant_id, id, source_id, call_id, resource_code, period_on, granted, direction, caller, callee,
                   created_at, expires_at, ended_as)
 VALUES (:tenant_id, :id, :source_id, :call_id, :resource_code, :period_on, :granted, :direction, :caller, :callee,
-        :created_at, :expires_at, '')""").bindparams(
-    bindparam("period_on", type_=Date()),
-    bindparam("created_at", type_=UtcDateTime()),
-    bindparam("expires_at", type_=UtcDateTime()),
-)
-_CHANGE_HOLD = text("""
+        :created_at, :expires_at, '')"""
+_CHANGE_HOLD = """
 UPDATE hold SET granted = :granted, expires_at = :expires_at, over_at = :over_at
-WHERE tenant_id = :tenant_id AND id = :id AND granted = :seen AND over_at IS NULL AND ended_at IS NULL""").bindparams(
-    bindparam("expires_at", type_=UtcDateTime()), bindparam("over_at", type_=UtcDateTime())
-)
-_INSERT_REFUSAL = text("""
+WHERE tenant_id = :tenant_id AND id = :id AND granted = :seen AND over_at IS NULL AND ended_at IS NULL"""
+_INSERT_REFUSAL = """
 INSERT INTO refusal (tenant_id, id, refused_at, reason, resource_code, included, carried_in, used, on_hold, wanted,
                      source_id, call_id, direction, caller, callee)
 VALUES (:tenant_id, :id, :refused_at, :reason, :resource_code, :included, :carried_in, :used, :on_hold, :wanted,
         :source_id, :call_id, :direction, :caller, :callee)
-ON CONFLICT DO NOTHING""").bindparams(bindparam("refused_at", type_=UtcDateTime()))
+ON CONFLICT DO NOTHING"""
 
 
 def find_caller(
     connection: Connection, source_id: int, name: str, call_id: str, resource_code: str, now: datetime
-) -> Row[Any] | None:
+) -> Any:
     """The tenant of this name, its package's limits for the call, and the call's open hold if there is one.
 
     `change_due`: the subscription should have been moved to another package by now.
     """
-    return connection.execute(
-        _CALLER,
-        {
-            "now": now,
-            "source_id": source_id,
-            "call_id": call_id,
-            "resource_code": resource_code,
-            "name": name.lower(),
-        },
-    ).first()
+    values = {"now": now, "source_id": source_id, "call_id": call_id, "resource_code": resource_code}
+    return _first(connection, _CALLER, {**values, "name": name.lower()})
 
 
 def tenant_ids(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """The tenants behind these names, which any case may have."""
     wanted = [name.lower() for name in names]
-    return {row.name: row.tenant_id for row in connection.execute(_TENANT_IDS, {"names": wanted})}
+    return {row.name: row.tenant_id for row in driver.run(connection, _TENANT_IDS, {"names": wanted})[0]}
 
 
-def find_hold(connection: Connection, source_id: int, tenant_id: int, hold_id: int, now: datetime) -> Row[Any] | None:
+def find_hold(connection: Connection, source_id: int, tenant_id: int, hold_id: int, now: datetime) -> Any:
     """A source's hold, locked, with its tenant's limits."""
     key = {"tenant_id": tenant_id, "id": hold_id, "source_id": source_id}
-    return connection.execute(_HOLDS[connection.dialect.name], {**key, "now": now}).first()
+    return _first(connection, _HOLDS[connection.dialect.name], {**key, "now": now})
 
 
 def standing(connection: Connection, meter: LimitedMeter) -> Standing:
     """How the meter stands now; one that is not there yet, how it would open."""
-    row = connection.execute(_STANDING, _key(meter)).first()
+    row = _first(connection, _STANDING, _key(meter))
     if row is not None:
         return Standing(*row)
     return Standing(carried_in=opening.carried_into(connection, _to_open(meter)) if meter.rolls_over else 0)
@@ -180,7 +147,7 @@ def take(connection: Connection, meter: LimitedMeter, *, used: int = 0, on_hold:
     if most is not None and wanted > most and standing(connection, meter).free(most) < wanted:
         return None
     values = {**_key(meter), "used": used, "on_hold": on_hold, "blocks_at": most}
-    row = connection.execute(_TAKE, values).first()
+    row = _first(connection, _TAKE, values)
     if row is None:
         return None
     opened = row.version == 1 and meter.rolls_over
@@ -193,14 +160,15 @@ def _to_open(meter: LimitedMeter) -> MeterKey:
 
 def insert_hold(connection: Connection, **values: Any) -> None:
     """Write a hold; raises IntegrityError when the call has one by now."""
-    connection.execute(_INSERT_HOLD, values)
+    driver.run(connection, _INSERT_HOLD, values)
 
 
 def change_hold(
-    connection: Connection, hold: Row[Any], *, granted: int, expires_at: datetime, over_at: datetime | None
+    connection: Connection, hold: Any, *, granted: int, expires_at: datetime, over_at: datetime | None
 ) -> None:
     """Change an open hold as `find_hold` saw it. Raises LostRace when it is another by now."""
-    changed = connection.execute(
+    _, changed = driver.run(
+        connection,
         _CHANGE_HOLD,
         {
             "tenant_id": hold.tenant_id,
@@ -211,13 +179,18 @@ def change_hold(
             "seen": hold.granted,
         },
     )
-    if rowcount(changed) != 1:
+    if changed != 1:
         raise LostRace
 
 
 def insert_refusal(connection: Connection, **values: Any) -> None:
     """Keep a refusal; the same call refused for the same reason again is kept once."""
-    connection.execute(_INSERT_REFUSAL, values)
+    driver.run(connection, _INSERT_REFUSAL, values)
+
+
+def _first(connection: Connection, statement: str, values: dict[str, Any]) -> Any:
+    rows, _ = driver.run(connection, statement, values)
+    return rows[0] if rows else None
 
 
 def _key(meter: LimitedMeter) -> dict[str, Any]:

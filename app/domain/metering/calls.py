@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from app.core.destinations import blocking_prefix
@@ -172,7 +172,7 @@ def tenant_ids(session: Session, names: Iterable[str]) -> dict[str, int]:
     return call_store.tenant_ids(connection, names)
 
 
-def _decide(connection: Connection, row: Row[Any], source_id: int, call: Call, terms: Terms, now: datetime) -> Decision:
+def _decide(connection: Connection, row: Any, source_id: int, call: Call, terms: Terms, now: datetime) -> Decision:
     """Tenant, subscription, destination, concurrency, quota: in this order."""
     if reason := _state_reason(row) or _destination_reason(row, call):
         return Decision(False, reason=reason)
@@ -206,7 +206,7 @@ def _decide(connection: Connection, row: Row[Any], source_id: int, call: Call, t
     return Decision(True, seconds, name, expires_at, standing.remaining(meter.included))
 
 
-def _same_hold(connection: Connection, row: Row[Any], call: Call, terms: Terms, now: datetime) -> Decision:
+def _same_hold(connection: Connection, row: Any, call: Call, terms: Terms, now: datetime) -> Decision:
     """What the call was granted: asked twice is granted once."""
     most = row.granted if row.granted and call.kind == "voice" else terms.seconds
     seconds = max(0, min(most, math.floor((row.expires_at - now).total_seconds())))
@@ -215,7 +215,7 @@ def _same_hold(connection: Connection, row: Row[Any], call: Call, terms: Terms, 
     return Decision(True, seconds, name, row.expires_at, standing.remaining(row.included))
 
 
-def _look(connection: Connection, row: Row[Any], now: datetime) -> Decision:
+def _look(connection: Connection, row: Any, now: datetime) -> Decision:
     """The checks of `_decide` without taking anything."""
     if reason := _state_reason(row):
         return Decision(False, reason=reason)
@@ -229,7 +229,7 @@ def _look(connection: Connection, row: Row[Any], now: datetime) -> Decision:
     return Decision(True)
 
 
-def _wanted(row: Row[Any], call: Call, terms: Terms) -> int:
+def _wanted(row: Any, call: Call, terms: Terms) -> int:
     """Base units to reserve: whole steps of what is asked, one page of a fax, nothing for an unmetered direction."""
     if call.kind == "fax":
         return int(row.first_step)
@@ -239,7 +239,7 @@ def _wanted(row: Row[Any], call: Call, terms: Terms) -> int:
 
 
 def _extend(
-    connection: Connection, row: Row[Any], name: HoldName, seconds_used: int | None, terms: Terms, now: datetime
+    connection: Connection, row: Any, name: HoldName, seconds_used: int | None, terms: Terms, now: datetime
 ) -> Decision:
     meter = _meter(row, row.period_on)
     if row.granted and row.resource_code == RESOURCES["voice"]:
@@ -260,7 +260,7 @@ def _extend(
 
 
 def _reserve(
-    connection: Connection, meter: LimitedMeter, row: Row[Any], wanted: int, granted: int = 0
+    connection: Connection, meter: LimitedMeter, row: Any, wanted: int, granted: int = 0
 ) -> tuple[int, Standing]:
     """Put `wanted` on hold, or the whole steps of what is free on top of `granted`.
 
@@ -277,7 +277,7 @@ def _reserve(
     return 0, call_store.standing(connection, meter)
 
 
-def _find_caller(session: Session, source_id: int, call: Call, now: datetime) -> Row[Any] | None:
+def _find_caller(session: Session, source_id: int, call: Call, now: datetime) -> Any:
     arguments = (source_id, call.tenant, call.call_id, RESOURCES[call.kind], now)
     row = call_store.find_caller(session.connection(), *arguments)
     if row is not None and row.change_due:
@@ -286,7 +286,7 @@ def _find_caller(session: Session, source_id: int, call: Call, now: datetime) ->
     return row
 
 
-def _find_hold(session: Session, source_id: int, hold: str, now: datetime) -> Row[Any]:
+def _find_hold(session: Session, source_id: int, hold: str, now: datetime) -> Any:
     name = HoldName.parse(hold)
     row = name and call_store.find_hold(session.connection(), source_id, *name, now)
     if name and row is not None and row.change_due:
@@ -297,31 +297,31 @@ def _find_hold(session: Session, source_id: int, hold: str, now: datetime) -> Ro
     return row
 
 
-def _state_reason(row: Row[Any]) -> str:
+def _state_reason(row: Any) -> str:
     """Why the tenant may not call at all, or nothing."""
     if row.status != "active":
         return "tenant_suspended"
     return "no_subscription" if row.anchor_on is None else ""
 
 
-def _destination_reason(row: Row[Any], call: Call) -> str:
+def _destination_reason(row: Any, call: Call) -> str:
     """Why the number may not be called, or nothing."""
     blocked = call.direction == "outbound" and blocking_prefix(call.callee, row.blocked_prefixes)
     return "destination_blocked" if blocked else ""
 
 
-def _period_on(row: Row[Any], now: datetime) -> date:
+def _period_on(row: Any, now: datetime) -> date:
     today = now.astimezone(ZoneInfo(row.timezone)).date()
     return period_days(row.anchor_on, cast(Interval, row.interval), today)[0]
 
 
-def _meter(row: Row[Any], period_on: date) -> LimitedMeter:
+def _meter(row: Any, period_on: date) -> LimitedMeter:
     return LimitedMeter(
         row.tenant_id, row.resource_code, period_on, row.included, row.at_limit or "block", bool(row.rolls_over)
     )
 
 
-def _calls_meter(row: Row[Any]) -> LimitedMeter:
+def _calls_meter(row: Any) -> LimitedMeter:
     return LimitedMeter(row.tenant_id, CONCURRENT, NO_PERIOD, row.calls_included, row.calls_at_limit or "block")
 
 
