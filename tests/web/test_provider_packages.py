@@ -86,7 +86,8 @@ def test_two_packages_are_compared_side_by_side(make, staff):
     make.package("silver", {"voice_minutes": 30_000, "fax_pages": None}, name="Silver")
     page = staff.get("/provider/packages?compare=gold,silver").get_data(as_text=True)
     assert "1,000 minutes, then €0.02 a minute" in page and "500 minutes, stops at the limit" in page
-    assert page == staff.get("/provider/packages?compare=gold&compare=silver").get_data(as_text=True)
+    again = staff.get("/provider/packages?compare=gold&compare=silver").get_data(as_text=True)
+    assert page.partition("<main")[2] == again.partition("<main")[2]  # before it, a token that the clock moves
 
 
 def test_a_new_package_is_on_sale_as_stated(make, staff, session):
