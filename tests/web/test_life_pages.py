@@ -120,6 +120,8 @@ def test_past_due_is_shown_on_both_sides(staff, office, on_gold):
 
     run_in_transaction(act)
     assert "An invoice is overdue." in office.get("/portal/plans").text
+    assert "Acme" in staff.get("/provider/tenants?state=past_due").text
+    assert "No tenant fits" in staff.get("/provider/tenants?state=trial").text
     assert '<span class="state near">past due</span>' in staff.get("/provider/tenants/acme").text
     with unit_of_work() as unit:
         assert subscriptions.live(unit, on_gold.id).status == "past_due"

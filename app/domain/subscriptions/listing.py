@@ -23,6 +23,8 @@ SORTS: dict[str, tuple[SQLColumnExpression[Any], type]] = {
 }
 STATES: dict[str, ColumnElement[bool]] = {
     "active": Tenant.status == "active",
+    "trial": Subscription.status == "trial",
+    "past_due": Subscription.status == "past_due",
     "suspended": Tenant.status == "suspended",
     "subscribed": Subscription.id.is_not(None),
     "none": Subscription.id.is_(None),
