@@ -57,7 +57,7 @@ def test_the_list_says_who_why_what_and_how_much(staff, acme):
     assert "Should move up (1)" in page and "Should move down (0)" in page
     assert "over 80 % in 2 of three periods: 55 of 60 from 13 Nov 2026; 50 of 60 from 13 Oct 2026" in page
     assert ">Large<" in page and "+€30.00" in page
-    assert "+€25.00" in page and "€45.00 instead of €20.00" in page
+    assert "+€25.00" in page and "margin €45.00 instead of €20.00" in page
     assert "Nobody pays for too much" in staff.get("/provider/ready?show=down").text
     assert "Ready for more" in staff.get("/provider").text
 

@@ -12,13 +12,14 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.core.forecast import PACE_DAYS, Forecast, forecast
-from app.core.money import price_of
+from app.core.money import half_up, price_of
 from app.core.periods import Interval, Period, period_on
 from app.domain.catalog import browse
 from app.domain.catalog.models import Package, PackageRevision, Resource
 from app.domain.changes import offers
 from app.domain.insight.signs import PERIODS, Advice, Facts, Limit, Share, Sold, outgrown, oversized
 from app.domain.metering.models import NO_PERIOD, Meter, MeterBeyond, Refusal, UsageDay
+from app.domain.metering.statement import minor_unit_micros
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
 
@@ -85,8 +86,11 @@ def look(session: Session, *, now: datetime) -> Readiness:
 
 def _sold(package: Package) -> Sold:
     revision = package.revision
+    unit = minor_unit_micros(revision.currency)
     limits = {
-        limit.resource_code: Limit(limit.included, limit.at_limit, limit.overage_price_micros, limit.resource.factor)
+        limit.resource_code: Limit(
+            limit.included, limit.at_limit, limit.overage_price_micros, limit.resource.factor, unit
+        )
         for limit in revision.limits
     }
     return Sold(
@@ -120,7 +124,7 @@ def _facts(row: Any, own: Sold, seen: _Seen, now: datetime) -> Facts:
         last={code: used[last.first_on][0] for code, used in seen.used.items() if last.first_on in used}
         if last
         else {},
-        charged_micros=seen.charged.get(last.first_on, 0) if last else 0,
+        charged_micros=half_up(seen.charged.get(last.first_on, 0), 1, minor_unit_micros(own.currency)) if last else 0,
         refused=seen.refused,
         forecasts=forecasts,
         projected=projected,

@@ -21,6 +21,7 @@ class Limit:
     at_limit: str
     price_micros: int
     factor: int
+    unit_micros: int = 1  # whole coins, as an invoice has them
 
     def holds(self, need: int, percent: int = 100) -> bool:
         """Whether `need` is within `percent` of what is included."""
@@ -30,7 +31,7 @@ class Limit:
         """What `used` costs beyond what is included."""
         if self.included is None or self.at_limit != "charge":
             return 0
-        return price_of(max(0, used - self.included), self.price_micros, self.factor)
+        return price_of(max(0, used - self.included), self.price_micros, self.factor, self.unit_micros)
 
 
 @dataclass(frozen=True, slots=True)
