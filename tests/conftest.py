@@ -20,7 +20,9 @@ from jinja2 import FileSystemBytecodeCache
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import event
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
+from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 from app import create_app, driver
@@ -93,6 +95,15 @@ def routes_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rule, "_compile_builder", remembered)
         yield
+
+
+@pytest.fixture(scope="session")
+def compiled_statements() -> Iterator[dict[str, LRUCache[Any, Any]]]:
+    """What SQLAlchemy compiled for the engine of one test holds for those of all others of the same dialect."""
+    with pytest.MonkeyPatch.context() as patch:  # the keys of its caches begin with the dialect
+        patch.setattr(DefaultDialect, "__hash__", lambda self: hash(type(self)))
+        patch.setattr(DefaultDialect, "__eq__", lambda self, other: type(self) is type(other))
+        yield {kind: LRUCache(5_000) for kind in DATABASES}
 
 
 @pytest.fixture(scope="session")
@@ -204,13 +215,18 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def app(
-    settings: Settings, clock: time_machine.Traveller, compiled_templates: FileSystemBytecodeCache
+    settings: Settings,
+    clock: time_machine.Traveller,
+    compiled_templates: FileSystemBytecodeCache,
+    compiled_statements: dict[str, LRUCache[Any, Any]],
 ) -> Iterator[Flask]:
     """The portal on a database of the test's own, its app context pushed, the clock at `now`."""
     app = create_app(settings, TESTING=True)
     app.jinja_env.bytecode_cache = compiled_templates
     app.test_client_class = Browser
     with app.app_context():
+        for engine in db.engines.values():
+            engine._compiled_cache = compiled_statements[engine.dialect.name]
         try:
             yield app
         finally:
