@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from app.core.errors import Conflict
 from app.core.money import format_micros
 from app.domain.billing import drafting, einvoice, lines
-from app.domain.billing.lines import Line, Rate
+from app.domain.billing.lines import Line, Priced, Rate
 from app.domain.billing.models import Invoice, InvoiceLine
 from tests.einvoices import broken_rules
 
@@ -85,7 +85,7 @@ def test_each_kind_of_tax_breaks_no_rule(rate, credit):
     )
     one_off = lines.one_off("Cable", 3, 2_333_333, tax_code=rate.code, unit_micros=CENT)
     discount = lines.one_off("Discount", 2, -1_500_000, tax_code=rate.code, unit_micros=CENT)
-    setup = lines.setup("Gold", 10 * EURO, FIRST, tax_code=rate.code, unit_micros=CENT)
+    setup = lines.setup(Priced("Gold", 0), 10 * EURO, FIRST, tax_code=rate.code, unit_micros=CENT)
     read = check(*invoice(month(rate=rate), *setup, overage(35, rate), back, one_off, discount, credit=credit))
     assert {found["BT-3"] for found in read} == {"381" if credit else "380"}
     assert {found["BG-23"][0]["BT-118"] for found in read} == {{"nought": "Z"}.get(rate.code, rate.category)}

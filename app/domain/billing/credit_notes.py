@@ -94,7 +94,8 @@ def _credited(
         for tax in note.printed["taxes"]:
             rest[tax["code"]][0] += tax["net_micros"]
             rest[tax["code"]][1] += tax["tax_micros"]
-    taxes = tuple(Tax(rates[code], -net, -tax) for code, (net, tax) in rest.items() if net or tax)
+    named = {line.tax_code for line in chosen}  # lines that come to nothing together still name their rate
+    taxes = tuple(Tax(rates[code], -net, -tax) for code, (net, tax) in rest.items() if net or tax or code in named)
     return Totals(taxes, sum(tax.net_micros for tax in taxes), sum(tax.tax_micros for tax in taxes))
 
 
