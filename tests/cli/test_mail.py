@@ -118,8 +118,8 @@ def test_a_threshold_reaches_those_who_chose_it(make, acme, now, work, inbox):
 
 def test_last_months_calls_are_no_news(make, acme, now, work, inbox):
     with unit_of_work() as session:
-        subscriptions.live(session, acme.id).anchor_on = (now - timedelta(days=60)).date()
-        subscriptions.live(session, acme.id).open_from = (now - timedelta(days=60)).date()
+        subscription, since = subscriptions.live(session, acme.id), (now - timedelta(days=60)).date()
+        subscription.starts_on = subscription.anchor_on = subscription.open_from = since
     choose(make.user(acme), now)
     make.usage(acme, 46_000, source=make.source(), occurred_at=now - timedelta(days=45))
     work()
