@@ -3,17 +3,24 @@
 import pytest
 from sqlalchemy import event
 
+from app import driver
 from app.core.clock import utc_now
 from app.db import db
 from app.domain.metering import call_store, store
 
 
 @pytest.fixture
-def plan_of(app):
+def plan_of(app, monkeypatch):
     """Runs an act on a connection and returns the plans of its statements."""
 
     def find(act):
         asked = []
+
+        def execute(cursor, statement, values):
+            asked.append((statement, values))
+            cursor.execute(statement, values)
+
+        monkeypatch.setattr(driver, "_execute", execute)
         with app.app_context(), db.engine.connect() as connection:
             event.listen(connection, "before_cursor_execute", lambda *found: asked.append(found[2:4]))
             act(connection)
