@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
+from sqlalchemy.exc import OperationalError, TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app.db import db, run_in_transaction
@@ -37,12 +38,14 @@ class GroupCommit(Generic[Item, Outcome]):
         return place.outcome()
 
     def _do(self, places: list["_Place[Item, Outcome]"]) -> None:
-        """All in one transaction; when one fails nothing is kept, and each is done alone."""
+        """All in one transaction; when an act fails nothing is kept, and each is done alone."""
         try:
             outcomes = self._in_transaction(places)
         except BaseException as error:
-            if len(places) == 1:
-                places[0].fail(error)  # raised again by whom it belongs to
+            # Raised again by whom it belongs to: by all when the database is away, or each would wait for it in turn.
+            if len(places) == 1 or isinstance(error, OperationalError | PoolTimeout):
+                for place in places:
+                    place.fail(error)
                 return
             for place in places:
                 self._do([place])

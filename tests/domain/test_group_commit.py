@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.db import db
@@ -76,6 +77,26 @@ def test_one_that_fails_takes_nobody_with_it(app: Flask) -> None:
     assert isinstance(outcomes[2], ValueError)
     assert [outcome for outcome in outcomes if isinstance(outcome, str)] == ["did first", "did a", "did b"]
     assert _kept() == {"first", "a", "b"}
+
+
+def test_a_database_that_is_away_is_waited_for_once(app: Flask) -> None:
+    groups = Groups(app)
+    act = groups.queue._act
+
+    def away(session: Session, names: Sequence[str]) -> Sequence[str]:
+        outcomes = act(session, names)
+        if names != ["first"]:
+            raise OperationalError("SELECT 1", None, Exception("connection refused"))
+        return outcomes
+
+    groups.queue._act = away
+
+    outcomes = groups.run_all(["first", "a", "b"])
+
+    assert outcomes[0] == "did first"
+    assert [type(outcome) for outcome in outcomes[1:]] == [OperationalError] * 2
+    assert [sorted(group) for group in groups.groups] == [["first"], ["a", "b"]]
+    assert _kept() == {"first"}
 
 
 def test_a_crowd_is_done_in_parts(app: Flask) -> None:
