@@ -390,6 +390,19 @@ def test_credit_by_lines_takes_each_line_once_and_the_last_takes_the_rest(sessio
     check_books(session)
 
 
+def test_lines_that_come_to_nothing_together_still_name_their_rate(session, acme):
+    invoice_id = draft(acme, "start")
+    for name, micros in (("Visit", 5 * EURO), ("Discount", -5 * EURO)):
+        with unit_of_work() as unit:
+            service.add_line(unit, service.get(unit, acme.id, invoice_id), name, 1, micros, TERMS, **EDGE)
+    finalise(acme, invoice_id)
+    _, lines = read(session, acme, invoice_id)
+    credit(acme, invoice_id, [line.id for line in lines[:-2]])
+    note, taken = read(session, acme, credit(acme, invoice_id, [line.id for line in lines[-2:]]))
+    assert (note.total_micros, {line.tax_code for line in taken}) == (0, {tax["code"] for tax in note.printed["taxes"]})
+    check_books(session)
+
+
 def test_crediting_what_was_paid_leaves_the_tenant_credit_for_the_next_invoice(session, acme):
     first = issued(acme)
     receive(acme, 70_210_000)
