@@ -10,6 +10,7 @@ from app.core.usage import SourceSettings, UsageEvent
 from app.db import run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account, Source
+from app.domain.accounts.roles import Role
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.specs import LimitSpec, PackageSpec
@@ -55,17 +56,17 @@ class Make:
             tenant, package = session.get_one(Tenant, tenant.id), session.get_one(Package, package.id)
             return subscriptions.subscribe(session, tenant, package, started_at=started_at, **self._edge())
 
-    def staff(self, email: str = "", name: str = "Nora") -> Account:
+    def staff(self, email: str = "", name: str = "Nora", role: Role = Role.OWNER) -> Account:
         """One of the provider's people, whose password is PASSWORD."""
         email = email or f"staff{next(self._numbers)}@northline.example"
         with unit_of_work() as session:
-            return accounts.create_staff(session, email, name, PASSWORD, **self._edge())
+            return accounts.create_staff(session, email, name, PASSWORD, role=role, **self._edge())
 
-    def user(self, tenant: Tenant, email: str = "", name: str = "Uma") -> Account:
+    def user(self, tenant: Tenant, email: str = "", name: str = "Uma", role: Role = Role.ADMIN) -> Account:
         """A user of the tenant, whose password is PASSWORD."""
         email = email or f"user{next(self._numbers)}@{tenant.slug}.example"
         with unit_of_work() as session:
-            return accounts.create_user(session, tenant, email, name, PASSWORD, **self._edge())
+            return accounts.create_user(session, tenant, email, name, PASSWORD, role=role, **self._edge())
 
     def source(
         self, code: str = "pbx1", scopes: Iterable[str] = accounts.SCOPES, *, name: str = "", **settings: Any

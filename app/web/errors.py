@@ -12,8 +12,10 @@ from werkzeug.exceptions import HTTPException, InternalServerError, SecurityErro
 
 from app.core.errors import DomainError
 from app.db import LostRace, is_disk_full
+from app.web.guards import MissingPermission, current_user
 from app.web.kit.i18n import gettext
 from app.web.kit.render import render_error
+from app.web.kit.role_words import names_of_those_who_may, permission_name, role_name
 
 MACHINE_PATHS = ("/api/", "/billing/")
 API_ERRORS = "api_errors"  # app.extensions[API_ERRORS]: the API's function from an exception to a response
@@ -26,6 +28,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(SecurityError, _for_people(_wrong_host))
     for kind, page in (
         (HTTPException, _http_error),
+        (MissingPermission, _missing_permission),
         (CSRFError, _csrf_error),
         (InternalServerError, _server_error),
         (DomainError, _refused),
@@ -69,6 +72,18 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
         if name in ("Allow", "Retry-After", "WWW-Authenticate"):
             response.headers[name] = value
     return response
+
+
+def _missing_permission(error: MissingPermission) -> Response:
+    """Says which permission is missing, and who has it."""
+    roles = names_of_those_who_may(error.permission, is_staff=current_user.is_staff)
+    text = gettext(
+        "This needs the permission “%(permission)s”. Your role is %(role)s.",
+        permission=permission_name(error.permission),
+        role=role_name(current_user.role),
+    )
+    who = gettext("Who has it: %(roles)s.", roles=roles) if roles else gettext("Nobody on your side has it.")
+    return render_error(status=403, title=_words(403)[0], text=f"{text} {who}")
 
 
 def _csrf_error(error: CSRFError) -> Response:

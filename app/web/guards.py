@@ -1,17 +1,20 @@
-"""Who is asking, and what is closed to them. Every new route is closed until it is opened here."""
+"""Who is asking, and what is closed to them. Every view is closed until it names the permission that opens it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import flask_login  # type: ignore[import-untyped]
 from flask import Flask, abort, current_app, g, request, session, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import Forbidden
 
 from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
+from app.domain.accounts.roles import Permission, Role, who_may
 from app.domain.accounts.sign_in import FoundSignIn
 from app.web.auth.next_page import local_page
 from app.web.kit.render import is_htmx, redirect_to
@@ -19,6 +22,8 @@ from app.web.kit.render import is_htmx, redirect_to
 # The gate asks for an API key, the webhook for a signature.
 OPEN_ENDPOINTS = frozenset({"static", "auth.login", "healthz", "readyz", "gate", "stripe_webhook"})
 OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,7 @@ class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships
     email: str
     name: str
     tenant_id: int | None
+    role: Role
     due: bool = False  # the sign-in should be noted as seen
 
     def get_id(self) -> str:
@@ -40,6 +46,35 @@ class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships
     def is_staff(self) -> bool:
         """True for the provider's own people."""
         return self.tenant_id is None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the visitor's role has the permission."""
+        return self.role in who_may(permission, is_staff=self.is_staff)
+
+
+class Needs(NamedTuple):
+    """The permissions to open a view, and to send something to it."""
+
+    to_look: Permission
+    to_change: Permission
+
+
+class MissingPermission(Forbidden):
+    """The visitor's role lacks `permission`: a page says so, and who has it."""
+
+    def __init__(self, permission: Permission) -> None:
+        super().__init__()
+        self.permission = permission
+
+
+def needs(permission: Permission, *, to_change: Permission | None = None) -> Callable[[View], View]:
+    """Name what a view needs, below its route; `to_change` is for its unsafe methods where they need more."""
+
+    def mark(view: View) -> View:
+        view.needs = Needs(permission, to_change or permission)  # type: ignore[attr-defined]
+        return view
+
+    return mark
 
 
 class SignIns(flask_login.LoginManager):  # type: ignore[misc]  # Flask-Login ships no types
@@ -60,11 +95,12 @@ def init_app(app: Flask) -> None:
     # remember cookie that is not used, and load the visitor for error pages when the database is away.
     app.login_manager = manager  # type: ignore[attr-defined]
     app.jinja_env.globals["current_user"] = current_user
-    app.before_request(require_sign_in)
+    app.jinja_env.globals["may"] = may
+    app.before_request(require_rights)
 
 
-def require_sign_in() -> ResponseReturnValue | None:
-    """Send everybody who is not signed in to the sign-in page, except from what is open to all."""
+def require_rights() -> ResponseReturnValue | None:
+    """Let in who may: signed in, of the side whose pages these are, with the permission that the view names."""
     if (
         request.endpoint is None
         or request.endpoint in OPEN_ENDPOINTS
@@ -76,23 +112,41 @@ def require_sign_in() -> ResponseReturnValue | None:
     visitor = current_user._get_current_object()
     if not visitor.is_authenticated:
         return redirect_to(url_for("auth.login", next=_page_to_return_to()))
+    _check_side(visitor)
+    _check_permission()
     if visitor.due:
         _keep_alive(visitor.token)
     return None
 
 
-def staff_only() -> None:
-    """For a blueprint's before_request: to a tenant's user the provider's pages do not exist."""
-    if not current_user.is_staff:
+def _check_side(visitor: Visitor) -> None:
+    """To a tenant's user the provider's pages do not exist, nor to staff the tenants'. Sets `g.tenant_id`, the one
+    tenant that a tenant's pages may ask about."""
+    if request.blueprint == "provider" and not visitor.is_staff:
         abort(404)
+    if request.blueprint == "tenant":
+        if visitor.tenant_id is None:
+            abort(404)
+        g.tenant_id = visitor.tenant_id
 
 
-def tenant_users_only() -> None:
-    """For a blueprint's before_request: sets `g.tenant_id`, the one tenant the pages may ask about."""
-    tenant_id = current_user.tenant_id
-    if tenant_id is None:
-        abort(404)
-    g.tenant_id = tenant_id
+def _check_permission() -> None:
+    needed: Needs | None = getattr(current_app.view_functions[str(request.endpoint)], "needs", None)
+    if needed is None:  # nobody said who may
+        abort(403)
+    require(needed.to_look if request.method in SAFE_METHODS else needed.to_change)
+
+
+def require(permission: Permission) -> None:
+    """For a part of a view that needs more than the view. Raises MissingPermission."""
+    if not current_user.may(permission):
+        raise MissingPermission(permission)
+
+
+def may(permission: str) -> bool:
+    """For templates: whether to offer what needs the permission. Raises ValueError for a name that there is not."""
+    wanted = Permission(permission)
+    return bool(current_user.is_authenticated) and bool(current_user.may(wanted))
 
 
 def sign_in(account: Account) -> None:
@@ -108,7 +162,9 @@ def sign_in(account: Account) -> None:
     token = run_in_transaction(act)
     session.clear()
     session.permanent = True
-    flask_login.login_user(Visitor(token, account.id, account.email, account.name, account.tenant_id))
+    flask_login.login_user(
+        Visitor(token, account.id, account.email, account.name, account.tenant_id, Role(account.role))
+    )
 
 
 def sign_out() -> None:
@@ -132,7 +188,8 @@ def _load_visitor(token: str) -> Visitor | None:
     found = _find(token)
     if found is None:
         return None
-    return Visitor(token, found.account_id, found.email, found.name, found.tenant_id, accounts.is_due(found, utc_now()))
+    due = accounts.is_due(found, utc_now())
+    return Visitor(token, found.account_id, found.email, found.name, found.tenant_id, found.role, due)
 
 
 def _find(token: str) -> FoundSignIn | None:

@@ -9,6 +9,8 @@ from sqlalchemy import CheckConstraint, func, inspect, select
 from app import create_app
 from app.config import Settings
 from app.db import db, unit_of_work
+from app.domain.accounts.models import Account
+from app.domain.accounts.roles import Role
 from app.domain.billing import profiles, service as billing
 from app.domain.billing.lines import Rate
 from app.domain.billing.models import InvoiceLine
@@ -98,6 +100,19 @@ def test_invoices_from_before_the_margin_get_their_cost_package_and_net(migratio
     migrations.downgrade(revision="0016")
     migrations.upgrade()
     assert kept_of_lines() == before
+
+
+@both
+def test_accounts_from_before_the_roles_may_what_they_could(migrations):
+    migrations.upgrade()
+    make = Make(NOW)
+    make.staff("ann@northline.example", role=Role.SUPPORT)
+    make.user(make.tenant(), "uma@acme.example", role=Role.MEMBER)
+    migrations.downgrade(revision="0019")
+    migrations.upgrade()
+    with db.engine.connect() as connection:
+        found = connection.execute(select(Account.email, Account.role).order_by(Account.email)).all()
+    assert [tuple(row) for row in found] == [("ann@northline.example", "owner"), ("uma@acme.example", "admin")]
 
 
 def kept_of_lines():

@@ -32,6 +32,11 @@ def may_sign_in(app: Flask, email: str, password: str = PASSWORD) -> bool:
 def test_staff_are_made_disabled_and_enabled(app: Flask) -> None:
     assert run(app, "accounts", "create-staff", "Ann@Example.com", "--name", "Ann").exit_code == 0
     assert may_sign_in(app, "ann@example.com")
+    refused = run(app, "accounts", "disable", "ann@example.com")
+    assert refused.exit_code == 1 and "Somebody has to stay owner" in refused.output
+    assert run(app, "accounts", "create-staff", "bob@example.com", "--role", "owner").exit_code == 0
+    assert run(app, "accounts", "set-role", "ann@example.com", "read_only").exit_code == 0
+    assert run(app, "accounts", "set-role", "ann@example.com", "member").exit_code == 1
     assert run(app, "accounts", "disable", "ann@example.com").exit_code == 0
     assert not may_sign_in(app, "ann@example.com")
     assert run(app, "accounts", "enable", "ann@example.com").exit_code == 0

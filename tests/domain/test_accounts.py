@@ -13,6 +13,7 @@ from app.core.ids import new_id
 from app.db import db, unit_of_work
 from app.domain.accounts import passwords, service as accounts, sign_in
 from app.domain.accounts.models import Account, ApiKey, SignIn, SignInAttempt
+from app.domain.accounts.roles import Role
 from app.domain.audit.models import AuditEntry
 from app.domain.tenants import service as tenants
 from app.domain.tenants.service import TenantProfile
@@ -33,7 +34,9 @@ def in_context(app: Flask) -> Iterator[None]:
 @pytest.fixture
 def ann() -> Account:
     with unit_of_work() as session:
-        return accounts.create_staff(session, " Ann@Example.com", "Ann", PASSWORD, actor="test", now=NOW)
+        return accounts.create_staff(
+            session, " Ann@Example.com", "Ann", PASSWORD, role=Role.SUPPORT, actor="test", now=NOW
+        )
 
 
 def authenticate(password: str = PASSWORD, address: str = HOME, now: datetime = NOW, email: str = "ann@example.com"):

@@ -234,6 +234,7 @@ def test_disabling_an_account_ends_its_sign_ins_at_once(new_browser: Browser, pe
     client = new_browser()
     sign_in(client)
     with people.app_context(), unit_of_work() as session:
+        accounts.create_staff(session, "zoe@northline.example", "Zoe", PASSWORD, actor="test", now=datetime.now(UTC))
         accounts.disable_account(session, accounts.by_email(session, STAFF), actor="test", now=datetime.now(UTC))
     assert client.get("/provider").status_code == 303
     assert sign_in(new_browser()).status_code == 422

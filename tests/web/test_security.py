@@ -13,7 +13,8 @@ from werkzeug.routing import AnyConverter
 from app.core.errors import Conflict, Invalid, NotFound, Throttled
 from app.db import unit_of_work
 from app.domain.accounts import service as accounts
-from app.web.guards import OPEN_BLUEPRINTS, OPEN_ENDPOINTS
+from app.domain.accounts.roles import Permission
+from app.web.guards import OPEN_BLUEPRINTS, OPEN_ENDPOINTS, needs
 
 PASSWORD = "correct horse battery"
 
@@ -45,11 +46,13 @@ def _trouble() -> Blueprint:
     }
 
     @bp.route("/<name>", methods=["GET", "POST"])
+    @needs(Permission.USE_OWN_ACCOUNT)
     def fail(name: str) -> str:
         if name.isdigit():
             abort(int(name))
         raise raised[name]
 
+    bp.add_url_rule("/without/permission", "forgotten", lambda: "the crown jewels")
     return bp
 
 
@@ -78,6 +81,12 @@ def test_a_new_route_is_closed_before_anyone_thinks_of_it(app: Flask) -> None:
     app.add_url_rule("/forgotten", "forgotten", lambda: "the crown jewels")
     answer = app.test_client().get("/forgotten")
     assert (answer.status_code, answer.location) == (303, "/login?next=/forgotten")
+
+
+def test_a_view_that_names_no_permission_is_closed_to_everyone(staff: FlaskClient) -> None:
+    answer = staff.get("/trouble/without/permission")
+    assert answer.status_code == 403
+    assert "jewels" not in answer.text
 
 
 @pytest.mark.parametrize("url", ["/login", "/nothing-here", "/provider/", "/static/app.css"])

@@ -16,11 +16,19 @@ class Account(Base):
     """
 
     __tablename__ = "account"
+    __table_args__ = (
+        CheckConstraint(
+            "(tenant_id IS NULL AND role IN ('owner', 'billing', 'support', 'read_only'))"
+            " OR (tenant_id IS NOT NULL AND role IN ('admin', 'billing', 'member'))",
+            name="role_of_its_side",
+        ),
+    )
     id: Mapped[Id]
     email: Mapped[str] = mapped_column(String(255), unique=True)  # lower case
     name: Mapped[Line]
     password_hash: Mapped[Line]
     tenant_id: Mapped[Ref | None] = mapped_column(ForeignKey("tenant.id"), index=True)
+    role: Mapped[str] = mapped_column(String(16))  # a roles.Role of the side that tenant_id says
     created_at: Mapped[Utc]
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     wants_threshold_mail: Mapped[bool] = mapped_column(default=False)

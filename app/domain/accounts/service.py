@@ -2,12 +2,14 @@
 
 import re
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, not_, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
+from app.db import rowcount
 from app.domain.accounts import passwords
 from app.domain.accounts.keys import (
     SCOPES,
@@ -23,6 +25,7 @@ from app.domain.accounts.keys import (
     verify_key,
 )
 from app.domain.accounts.models import Account, ApiKey, SignIn, Source
+from app.domain.accounts.roles import Role, fits
 from app.domain.accounts.sign_in import (
     authenticate,
     change_password,
@@ -48,6 +51,7 @@ __all__ = [
     "authenticate",
     "by_email",
     "change_password",
+    "change_role",
     "create_source",
     "create_staff",
     "create_user",
@@ -76,16 +80,33 @@ __all__ = [
 _EMAIL = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
 
 
-def create_staff(session: Session, email: str, name: str, password: str, *, actor: str, now: datetime) -> Account:
+def create_staff(
+    session: Session,
+    email: str,
+    name: str,
+    password: str,
+    *,
+    role: Role = Role.OWNER,
+    actor: str,
+    now: datetime,
+) -> Account:
     """Add one of the provider's people. Raises Invalid for a bad field, Conflict (`email_taken`)."""
-    return _create(session, None, email, name, password, actor=actor, now=now)
+    return _create(session, None, email, name, password, role=role, actor=actor, now=now)
 
 
 def create_user(
-    session: Session, tenant: Tenant, email: str, name: str, password: str, *, actor: str, now: datetime
+    session: Session,
+    tenant: Tenant,
+    email: str,
+    name: str,
+    password: str,
+    *,
+    role: Role = Role.ADMIN,
+    actor: str,
+    now: datetime,
 ) -> Account:
     """Add a user of one tenant; raises as `create_staff`."""
-    return _create(session, tenant.id, email, name, password, actor=actor, now=now)
+    return _create(session, tenant.id, email, name, password, role=role, actor=actor, now=now)
 
 
 def by_email(session: Session, email: str) -> Account:
@@ -128,13 +149,27 @@ def set_threshold_mail(session: Session, account_id: int, wanted: bool, *, actor
         _record(session, "account.notifications", changed, actor, now)
 
 
+def change_role(session: Session, account: Account, role: Role, *, actor: str, now: datetime) -> None:
+    """Give the account another role; the same again changes and records nothing.
+
+    Raises Invalid (`wrong_role`) for a role of the other side, Conflict (`last_owner`).
+    """
+    _check_role(role, is_staff=account.is_staff)
+    _lock_with_owners(session, account)
+    before = account.role
+    if _change(session, account, Account.role != role, role=role):
+        _record(session, "account.role", account, actor, now, role=[before, role])
+
+
 def disable_account(session: Session, account: Account, *, actor: str, now: datetime) -> None:
-    """Refuse the account from now on, also where it is signed in; doing it twice is doing it once."""
-    if account.disabled_at is not None:
-        return
-    account.disabled_at = now
-    end_all(session, account.id, now=now)
-    _record(session, "account.disable", account, actor, now)
+    """Refuse the account from now on, also where it is signed in; doing it twice is doing it once.
+
+    Raises Conflict (`last_owner`).
+    """
+    _lock_with_owners(session, account)
+    if _change(session, account, Account.disabled_at.is_(None), disabled_at=now):
+        end_all(session, account.id, now=now)
+        _record(session, "account.disable", account, actor, now)
 
 
 def enable_account(session: Session, account: Account, *, actor: str, now: datetime) -> None:
@@ -145,15 +180,60 @@ def enable_account(session: Session, account: Account, *, actor: str, now: datet
     _record(session, "account.enable", account, actor, now)
 
 
+def _lock_with_owners(session: Session, account: Account) -> None:
+    """Read the account anew and keep it and all owners from being changed meanwhile.
+
+    Two owners who demote each other would each still see the other on PostgreSQL; SQLite has one writer at a time.
+    """
+    session.flush()
+    found = select(Account).where(or_(Account.id == account.id, _is_owner(Account))).order_by(Account.id)
+    session.execute(found.with_for_update(), execution_options={"populate_existing": True}).all()
+
+
+def _change(session: Session, account: Account, differs: ColumnElement[bool], **values: Any) -> bool:
+    """Change the account where it `differs`, unless that left the provider without an owner who can sign in.
+
+    Returns False when it was like that already. Raises Conflict (`last_owner`).
+    """
+    this, other = Account.id == account.id, aliased(Account)
+    stays = exists().where(other.id != account.id, _is_owner(other))
+    done = session.execute(update(Account).where(this, differs, or_(not_(_is_owner(Account)), stays)).values(**values))
+    if rowcount(done):
+        session.refresh(account)
+        return True
+    if session.scalar(select(Account.id).where(this, differs)):
+        raise Conflict("last_owner", "Somebody has to stay owner: make someone else an owner first.", field="role")
+    return False
+
+
+def _is_owner(account: Any) -> ColumnElement[bool]:
+    """An owner who can sign in, of the account table or an alias of it."""
+    return and_(account.tenant_id.is_(None), account.role == Role.OWNER, account.disabled_at.is_(None))
+
+
+def _check_role(role: Role, *, is_staff: bool) -> None:
+    if not fits(role, is_staff=is_staff):
+        raise Invalid("wrong_role", f"“{role}” is no role of this side.", field="role")
+
+
 def reset_password(session: Session, account: Account, new: str, *, actor: str, now: datetime) -> None:
     """Give somebody else a new password, which ends all their sign-ins. Raises Invalid (field `new`)."""
     set_password(session, account.id, passwords.make_hash(new, account.email), actor=actor, now=now)
 
 
 def _create(
-    session: Session, tenant_id: int | None, email: str, name: str, password: str, *, actor: str, now: datetime
+    session: Session,
+    tenant_id: int | None,
+    email: str,
+    name: str,
+    password: str,
+    *,
+    role: Role,
+    actor: str,
+    now: datetime,
 ) -> Account:
     address = normal_email(email)
+    _check_role(role, is_staff=tenant_id is None)
     if not _EMAIL.fullmatch(address):
         raise Invalid("invalid_email", f"“{email}” is not an e-mail address.", field="email")
     if session.scalar(select(Account.id).where(Account.email == address)):
@@ -164,14 +244,16 @@ def _create(
         name=name.strip()[:255] or address,
         password_hash=passwords.make_hash(password, address),
         tenant_id=tenant_id,
+        role=role,
         created_at=now,
     )
     session.add(account)
     session.flush()
-    _record(session, "account.create", account, actor, now)
+    _record(session, "account.create", account, actor, now, role=role)
     return account
 
 
-def _record(session: Session, act: str, account: Account, actor: str, now: datetime) -> None:
+def _record(session: Session, act: str, account: Account, actor: str, now: datetime, **details: Any) -> None:
     session.flush()
-    audit.record(session, actor, act, f"account:{account.email}", now=now, tenant_id=account.tenant_id)
+    subject = f"account:{account.email}"
+    audit.record(session, actor, act, subject, now=now, tenant_id=account.tenant_id, **details)

@@ -15,6 +15,7 @@ from app.core.ids import new_id
 from app.db import as_moment, as_stamp, read_once, rowcount, run_in_transaction
 from app.domain.accounts import passwords
 from app.domain.accounts.models import Account, SignIn, SignInAttempt
+from app.domain.accounts.roles import Role
 from app.domain.audit import service as audit
 
 WINDOW = timedelta(minutes=15)
@@ -137,12 +138,13 @@ class FoundSignIn(NamedTuple):
     email: str
     name: str
     tenant_id: int | None
+    role: Role
     seen_at: datetime
 
 
 # Runs before every page: text costs the driver's work, a statement built by the ORM several times that.
 _FIND = """
-SELECT a.id, a.email, a.name, a.tenant_id, s.seen_at FROM sign_in s JOIN account a ON a.id = s.account_id
+SELECT a.id, a.email, a.name, a.tenant_id, a.role, s.seen_at FROM sign_in s JOIN account a ON a.id = s.account_id
 WHERE s.token_hash = :token_hash AND s.ended_at IS NULL AND s.seen_at > :seen_after AND a.disabled_at IS NULL"""
 
 
@@ -152,8 +154,8 @@ def find_session(token: str, *, now: datetime, idle: timedelta) -> FoundSignIn |
     None once it was ended, unused for `idle`, or the account is disabled: the absence is the answer here.
     """
     for row in read_once(_FIND, {"token_hash": _hash(token), "seen_after": as_stamp(now - idle)}):
-        account_id, email, name, tenant_id, seen_at = row
-        return FoundSignIn(account_id, email, name, tenant_id, as_moment(seen_at))
+        account_id, email, name, tenant_id, role, seen_at = row
+        return FoundSignIn(account_id, email, name, tenant_id, Role(role), as_moment(seen_at))
     return None
 
 

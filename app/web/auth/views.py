@@ -6,9 +6,10 @@ from app.core.clock import utc_now
 from app.core.errors import Invalid, Throttled
 from app.db import db
 from app.domain.accounts import service as accounts
+from app.domain.accounts.roles import Permission
 from app.web.auth.forms import PasswordForm, SignInForm
 from app.web.auth.next_page import local_page
-from app.web.guards import current_user, home_url, sign_in, sign_out
+from app.web.guards import current_user, home_url, needs, sign_in, sign_out
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.render import redirect_to, render, say
@@ -17,6 +18,7 @@ bp = Blueprint("auth", __name__)
 
 
 @bp.get("/")
+@needs(Permission.USE_OWN_ACCOUNT)
 def index() -> Response:
     """The start page of whoever is signed in."""
     return redirect_to(home_url())
@@ -48,6 +50,7 @@ def login() -> Response:
 
 
 @bp.post("/logout")
+@needs(Permission.USE_OWN_ACCOUNT)
 def logout() -> Response:
     """Sign this browser out."""
     sign_out()
@@ -55,6 +58,7 @@ def logout() -> Response:
 
 
 @bp.route("/password", methods=["GET", "POST"])
+@needs(Permission.USE_OWN_ACCOUNT)
 def password() -> Response:
     """Change one's own password; every other browser is signed out."""
     form = PasswordForm()

@@ -2,10 +2,7 @@
 
 from flask import Blueprint
 
-from app.web.guards import staff_only
-
 bp = Blueprint("provider", __name__, url_prefix="/provider")
-bp.before_request(staff_only)
 
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     bank,

@@ -8,8 +8,9 @@ from wtforms.validators import Length
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError, Invalid
 from app.db import db, run_in_transaction
+from app.domain.accounts.roles import Permission
 from app.domain.billing import bank
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.forms import CurrencyField, Form
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.refusals import add_refusal
@@ -39,6 +40,7 @@ class BankFileForm(Form):
 
 
 @bp.route("/billing/bank", methods=["GET", "POST"])
+@needs(Permission.CHANGE_BILLING)
 def billing_bank() -> Response:
     """Choose a file; a POST shows what each of its lines is, and enters nothing."""
     form = BankFileForm()
@@ -51,6 +53,7 @@ def billing_bank() -> Response:
 
 
 @bp.post("/billing/bank/enter")
+@needs(Permission.CHANGE_BILLING)
 def billing_bank_enter() -> Response:
     """Enter the payments of the file that was looked at; where anything changed since, look once more."""
     content, currency = request.form.get("content", "")[:MAX_CONTENT], request.form.get("currency", "")[:3]

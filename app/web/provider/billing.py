@@ -5,9 +5,10 @@ from flask import Response, url_for
 from app.core.clock import utc_now
 from app.core.errors import Conflict
 from app.db import db, run_in_transaction
+from app.domain.accounts.roles import Permission
 from app.domain.billing import reading, run as bill_run
 from app.domain.billing.reading import InvoiceQuery
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit import invoice_text
 from app.web.kit.i18n import gettext
 from app.web.kit.render import redirect_to, render, say
@@ -17,6 +18,7 @@ MOST_ODD = 50
 
 
 @bp.get("/billing")
+@needs(Permission.READ_BILLING)
 def billing() -> Response:
     """The open run, if there is one, and those before it."""
     session, today = db.session(), utc_now().date()
@@ -39,6 +41,7 @@ def billing() -> Response:
 
 
 @bp.post("/billing/start")
+@needs(Permission.CHANGE_BILLING)
 def billing_start() -> Response:
     """Begin a dry run."""
     try:
@@ -49,6 +52,7 @@ def billing_start() -> Response:
 
 
 @bp.post("/billing/<int:run_id>/<any(finalise, close):act>")
+@needs(Permission.CHANGE_BILLING)
 def billing_act(run_id: int, act: str) -> Response:
     """Number what was reviewed, or end the run and leave its drafts."""
     do = {"finalise": bill_run.finalise, "close": bill_run.close}[act]

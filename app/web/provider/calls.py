@@ -7,10 +7,11 @@ from app.core.clock import utc_now
 from app.core.errors import Conflict, NotFound
 from app.db import db, run_in_transaction
 from app.domain.accounts import directory
+from app.domain.accounts.roles import Permission
 from app.domain.metering import call_list, holds
 from app.domain.metering.call_list import CallQuery
 from app.domain.metering.holds import HoldName
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import newest_first_key
 from app.web.kit.render import redirect_to, render, say
@@ -21,6 +22,7 @@ FILTERS = ("state", "text", "source")
 
 
 @bp.get("/calls")
+@needs(Permission.READ_USAGE)
 def calls() -> Response:
     """Those in progress, or with `state=unsettled` those whose CDR is missing, newest first."""
     session, given = db.session(), _given(request.args)
@@ -38,6 +40,7 @@ def calls() -> Response:
 
 
 @bp.post("/calls/<hold>/release")
+@needs(Permission.RELEASE_CALLS)
 def call_release(hold: str) -> Response:
     """Free what a stuck call holds."""
     name, actor, now = HoldName.parse(hold), current_user.email, utc_now()

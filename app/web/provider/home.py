@@ -6,12 +6,14 @@ from flask import Response
 
 from app.core.clock import utc_now
 from app.db import db
+from app.domain.accounts.roles import Permission
 from app.domain.audit import reading
 from app.domain.changes import requests
 from app.domain.insight import overview
 from app.domain.jobs import service as jobs
 from app.domain.metering import call_list, meters, quarantine, refusals, thresholds
 from app.domain.metering.refusals import RefusalQuery
+from app.web.guards import needs
 from app.web.kit.render import render
 from app.web.provider import bp
 from app.web.provider.audit_words import in_words
@@ -21,6 +23,7 @@ DAY = timedelta(days=1)
 
 
 @bp.get("", strict_slashes=False)
+@needs(Permission.READ_TENANTS)
 def home() -> Response:
     """The state of the whole installation on one page; every number leads to what it counts."""
     session, now = db.session(), utc_now()

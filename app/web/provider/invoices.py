@@ -8,12 +8,13 @@ from sqlalchemy.orm import Session
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError
 from app.db import db, run_in_transaction
+from app.domain.accounts.roles import Permission
 from app.domain.billing import credit_notes, einvoice, payments, profiles, reading, service
 from app.domain.billing.models import Invoice
 from app.domain.billing.reading import InvoiceQuery
 from app.domain.billing.terms import Terms
 from app.domain.tenants import service as tenants
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit import documents, invoice_files, invoice_text
 from app.web.kit.i18n import gettext
 from app.web.kit.months import month_of
@@ -33,6 +34,7 @@ def terms() -> Terms:
 
 
 @bp.get("/invoices")
+@needs(Permission.READ_BILLING)
 def invoices() -> Response:
     """Newest first, by state, number or tenant."""
     session, today = db.session(), utc_now().date()
@@ -59,12 +61,14 @@ def invoices() -> Response:
 
 
 @bp.get("/tenants/<slug>/invoices/<int:invoice_id>")
+@needs(Permission.READ_BILLING)
 def invoice(slug: str, invoice_id: int) -> Response:
     """One invoice as it is printed, with what may be done."""
     return _page(_found(db.session(), slug, invoice_id))
 
 
 @bp.get("/tenants/<slug>/invoices/<int:invoice_id>.pdf")
+@needs(Permission.READ_BILLING)
 def invoice_pdf(slug: str, invoice_id: int) -> Response:
     """The same as a document."""
     found = _found(db.session(), slug, invoice_id)
@@ -73,6 +77,7 @@ def invoice_pdf(slug: str, invoice_id: int) -> Response:
 
 
 @bp.get("/tenants/<slug>/invoices/<int:invoice_id>.xml")
+@needs(Permission.READ_BILLING)
 def invoice_xml(slug: str, invoice_id: int) -> Response:
     """The same as UBL."""
     found = _found(db.session(), slug, invoice_id)
@@ -81,6 +86,7 @@ def invoice_xml(slug: str, invoice_id: int) -> Response:
 
 
 @bp.post("/tenants/<slug>/invoices/<int:invoice_id>/lines")
+@needs(Permission.CHANGE_BILLING)
 def invoice_line_new(slug: str, invoice_id: int) -> Response:
     """Put a line on a draft."""
     found = _found(db.session(), slug, invoice_id)
@@ -103,6 +109,7 @@ def invoice_line_new(slug: str, invoice_id: int) -> Response:
 
 
 @bp.post("/tenants/<slug>/invoices/<int:invoice_id>/lines/<int:line_id>/remove")
+@needs(Permission.CHANGE_BILLING)
 def invoice_line_remove(slug: str, invoice_id: int, line_id: int) -> Response:
     """Take a line of staff's own off a draft."""
 
@@ -115,6 +122,7 @@ def invoice_line_remove(slug: str, invoice_id: int, line_id: int) -> Response:
 
 
 @bp.post("/tenants/<slug>/invoices/<int:invoice_id>/finalise")
+@needs(Permission.CHANGE_BILLING)
 def invoice_finalise(slug: str, invoice_id: int) -> Response:
     """Give a draft its number, if it still comes to what the page said."""
     seen = request.form.get("seen", type=int)
@@ -135,6 +143,7 @@ def invoice_finalise(slug: str, invoice_id: int) -> Response:
 
 
 @bp.post("/tenants/<slug>/invoices/<int:invoice_id>/<any(refresh, accept, discard):act>")
+@needs(Permission.CHANGE_BILLING)
 def invoice_act(slug: str, invoice_id: int, act: str) -> Response:
     """Reckon a draft anew, let it go on though it is odd, or drop it."""
 
@@ -158,6 +167,7 @@ def invoice_act(slug: str, invoice_id: int, act: str) -> Response:
 
 
 @bp.route("/tenants/<slug>/invoices/<int:invoice_id>/credit", methods=["GET", "POST"])
+@needs(Permission.CHANGE_BILLING)
 def invoice_credit(slug: str, invoice_id: int) -> Response:
     """Choose the lines that a credit note takes back."""
     if request.method == "GET":

@@ -4,8 +4,9 @@ from flask import Response, request, url_for
 
 from app.core.clock import utc_now
 from app.db import db, unit_of_work
+from app.domain.accounts.roles import Permission
 from app.domain.jobs import service as queue
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.render import redirect_to, render, say
@@ -13,6 +14,7 @@ from app.web.provider import bp
 
 
 @bp.get("/jobs")
+@needs(Permission.READ_OPERATIONS)
 def jobs() -> Response:
     """Those given up, or with `state=waiting` those still to be done, newest first."""
     session, waiting = db.session(), request.args.get("state") == "waiting"
@@ -31,6 +33,7 @@ def jobs() -> Response:
 
 
 @bp.post("/jobs/<int:job_id>/retry")
+@needs(Permission.RETRY_JOBS)
 def job_retry(job_id: int) -> Response:
     """Let one run now, with all its attempts."""
     with unit_of_work() as session:
@@ -40,6 +43,7 @@ def job_retry(job_id: int) -> Response:
 
 
 @bp.post("/jobs/retry")
+@needs(Permission.RETRY_JOBS)
 def jobs_retry() -> Response:
     """Let everything that was given up run now."""
     with unit_of_work() as session:

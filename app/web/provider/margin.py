@@ -6,8 +6,10 @@ from flask import Response, request
 
 from app.core.clock import utc_now
 from app.db import db
+from app.domain.accounts.roles import Permission
 from app.domain.catalog import service as catalog
 from app.domain.insight import margin as insight
+from app.web.guards import needs
 from app.web.kit.months import month_of
 from app.web.kit.paging import decode_cursor
 from app.web.kit.render import render
@@ -17,6 +19,7 @@ MAX_TEXT = 64
 
 
 @bp.get("/margin")
+@needs(Permission.READ_MARGIN)
 def margin() -> Response:
     """Twelve months as a chart, and one of them by package and tenant."""
     session, today = db.session(), utc_now().date()
@@ -40,6 +43,7 @@ def margin() -> Response:
 
 
 @bp.get("/margin/lines")
+@needs(Permission.READ_MARGIN)
 def margin_lines() -> Response:
     """The lines that a package's figures of a month sum; without one those of no package."""
     session = db.session()

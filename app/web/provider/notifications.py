@@ -7,8 +7,9 @@ from app.core.errors import Invalid
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
+from app.domain.accounts.roles import Permission
 from app.domain.tenants import service as tenants
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
@@ -17,6 +18,7 @@ from app.web.provider import bp
 
 
 @bp.route("/notifications", methods=["GET", "POST"])
+@needs(Permission.USE_OWN_ACCOUNT)
 def notifications() -> Response:
     """One's own choice, about every tenant."""
     account = db.session.get_one(Account, current_user.account_id)
@@ -32,6 +34,7 @@ def notifications() -> Response:
 
 
 @bp.route("/tenants/<slug>/thresholds", methods=["GET", "POST"])
+@needs(Permission.CHANGE_THRESHOLDS)
 def tenant_thresholds(slug: str) -> Response:
     """At which shares of its limits a tenant and staff are told."""
     found = tenants.by_slug(db.session(), slug)

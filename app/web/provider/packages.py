@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError
 from app.db import db, run_in_transaction, unit_of_work
+from app.domain.accounts.roles import Permission
 from app.domain.catalog import browse, service as catalog
 from app.domain.catalog.differences import differences
 from app.domain.catalog.models import Package, Resource
 from app.domain.catalog.specs import PackageSpec, worst_case_micros
 from app.domain.changes.package_edit import LISTED, EditImpact, preview_edit, publish_previewed
 from app.domain.subscriptions.listing import tenants_per_package
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.limits import limits_of
 from app.web.kit.refusals import add_refusal
@@ -31,6 +32,7 @@ MOST_LISTED = 1000
 
 
 @bp.get("/packages")
+@needs(Permission.READ_PLANS)
 def packages() -> Response:
     """What is on sale, what is being drafted, what was archived; with `compare`, some of them side by side."""
     codes = [code for value in request.args.getlist("compare") for code in value.split(",") if code]
@@ -57,6 +59,7 @@ def _comparison(codes: list[str]) -> Response:
 
 
 @bp.get("/packages/<code>")
+@needs(Permission.READ_PLANS)
 def package(code: str) -> Response:
     """One package: its limits, who is on it, every revision and what it changed."""
     found = catalog.by_code(db.session(), code)
@@ -84,12 +87,14 @@ def _history(found: Package) -> list[dict[str, Any]]:
 
 
 @bp.route("/packages/new", methods=["GET", "POST"])
+@needs(Permission.CHANGE_CATALOG)
 def package_new() -> Response:
     """A package from nothing, as a draft or on sale at once."""
     return _create(PackageSpec("", limits=()))
 
 
 @bp.get("/packages/<code>/duplicate")
+@needs(Permission.CHANGE_CATALOG)
 def package_duplicate(code: str) -> Response:
     """The editor for a new package that begins as a copy."""
     spec = catalog.spec_of(catalog.by_code(db.session(), code).revision)
@@ -126,6 +131,7 @@ def _created_words(made: Package) -> str:
 
 
 @bp.route("/packages/<code>/edit", methods=["GET", "POST"])
+@needs(Permission.CHANGE_CATALOG)
 def package_edit(code: str) -> Response:
     """Change a package; typing shows what publishing would do, publishing does it for every tenant at once."""
     found = catalog.by_code(db.session(), code)
@@ -157,6 +163,7 @@ def _undo_url(code: str, before: int) -> str:
 
 
 @bp.post("/packages/<code>/revisions/<int(max=2147483647):number>/undo")
+@needs(Permission.CHANGE_CATALOG)
 def package_undo(code: str, number: int) -> Response:
     """Take a revision back within a day, by one that is equal to the one before."""
 
@@ -233,12 +240,14 @@ def _impact(found: Package, editor: Editor) -> EditImpact | None:
 
 
 @bp.post("/packages/<code>/publish")
+@needs(Permission.CHANGE_CATALOG)
 def package_publish(code: str) -> Response:
     """Put a draft on sale, or an archived package on sale again."""
     return _set_status(code, "published", gettext("%(name)s is on sale."))
 
 
 @bp.post("/packages/<code>/archive")
+@needs(Permission.CHANGE_CATALOG)
 def package_archive(code: str) -> Response:
     """Take a package off sale; the tenants on it keep it. Undone by restoring it."""
     undo = url_for("provider.package_publish", code=code)

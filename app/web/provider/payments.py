@@ -8,13 +8,14 @@ from sqlalchemy.orm import Session
 from app.core.clock import utc_now
 from app.core.errors import DomainError
 from app.db import db, run_in_transaction
+from app.domain.accounts.roles import Permission
 from app.domain.billing import ledger as ledgers, payments, profiles, reading, service
 from app.domain.billing.models import Payment
 from app.domain.billing.payments import Receipt
 from app.domain.billing.reading import InvoiceQuery
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.formats import money
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import decode_cursor
@@ -28,6 +29,7 @@ MOST_OPEN = 100
 
 
 @bp.get("/tenants/<slug>/ledger")
+@needs(Permission.READ_BILLING)
 def tenant_ledger(slug: str) -> Response:
     """What the tenant owes and every movement of it, newest first."""
     session = db.session()
@@ -44,6 +46,7 @@ def tenant_ledger(slug: str) -> Response:
 
 
 @bp.route("/tenants/<slug>/payments/new", methods=["GET", "POST"])
+@needs(Permission.CHANGE_BILLING)
 def tenant_payment(slug: str) -> Response:
     """Enter what came in, or with `back` what was paid back."""
     session = db.session()
@@ -77,6 +80,7 @@ def tenant_payment(slug: str) -> Response:
 
 
 @bp.route("/tenants/<slug>/billing", methods=["GET", "POST"])
+@needs(Permission.CHANGE_BILLING)
 def tenant_billing(slug: str) -> Response:
     """How the tenant is billed: its name and address on invoices, tax, days to pay."""
     session = db.session()
@@ -107,6 +111,7 @@ def tenant_billing(slug: str) -> Response:
 
 
 @bp.route("/billing/tax", methods=["GET", "POST"])
+@needs(Permission.CHANGE_BILLING)
 def billing_tax() -> Response:
     """Every tax rate; add one, or change the one of the code."""
     rates = profiles.rates(db.session())

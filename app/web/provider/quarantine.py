@@ -11,11 +11,12 @@ from app.core.clock import utc_now
 from app.core.errors import Conflict, Invalid
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
+from app.domain.accounts.roles import Permission
 from app.domain.metering import quarantine as kept
 from app.domain.metering.ingest import Result
 from app.domain.metering.quarantine import Entry
 from app.pbx.reread import reread
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.paging import decode_cursor
@@ -43,6 +44,7 @@ class Item:
 
 
 @bp.get("/quarantine")
+@needs(Permission.READ_OPERATIONS)
 def quarantine() -> Response:
     """Open entries, newest first; a click on a reason swaps only the list."""
     session, reason = db.session(), request.args.get("reason", "")[:64]
@@ -62,6 +64,7 @@ def quarantine() -> Response:
 
 
 @bp.post("/quarantine/<int:entry_id>/replay")
+@needs(Permission.CHANGE_USAGE)
 def quarantine_replay(entry_id: int) -> Response:
     """Read one again and count it; `like` takes everything of its reason and tenant along."""
     session = db.session()
@@ -103,6 +106,7 @@ def _say_results(results: list[Result]) -> None:
 
 
 @bp.route("/quarantine/<int:entry_id>/discard", methods=["GET", "POST"])
+@needs(Permission.CHANGE_USAGE)
 def quarantine_discard(entry_id: int) -> Response:
     """Ask why, then close the entry without counting it; it is kept, and the reason with it."""
     entry, form = kept.get_open(db.session(), entry_id), DiscardForm()

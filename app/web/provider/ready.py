@@ -6,12 +6,13 @@ from sqlalchemy.orm import Session
 from app.core.clock import utc_now
 from app.core.errors import DomainError, NotFound
 from app.db import db, run_in_transaction
+from app.domain.accounts.roles import Permission
 from app.domain.catalog import service as catalog
 from app.domain.changes import offers
 from app.domain.changes.models import Offer
 from app.domain.insight import ready as insight
 from app.domain.tenants import service as tenants
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.render import redirect_to, render, say
@@ -23,6 +24,7 @@ MAX_TEXT = 64
 
 
 @bp.get("/ready")
+@needs(Permission.READ_PLANS)
 def ready() -> Response:
     """Those who need more; with `show=down` those who could do with less."""
     found = insight.look(db.session(), now=utc_now())
@@ -40,6 +42,7 @@ def ready() -> Response:
 
 
 @bp.post("/ready/<slug>/offer")
+@needs(Permission.CHANGE_PLANS)
 def ready_offer(slug: str) -> Response:
     """Offer the tenant a package: it stands on its home and plans page, and its people get a mail."""
     code = request.form.get("package", "").replace("\0", "")[:MAX_TEXT]
@@ -60,6 +63,7 @@ def ready_offer(slug: str) -> Response:
 
 
 @bp.post("/ready/<slug>/withdraw")
+@needs(Permission.CHANGE_PLANS)
 def ready_withdraw(slug: str) -> Response:
     """Take the offer back."""
     edge = {"actor": current_user.email, "now": utc_now()}

@@ -14,9 +14,10 @@ from app.core.clock import utc_now
 from app.core.errors import DomainError
 from app.core.quantities import MAX_QUANTITY
 from app.db import db, unit_of_work
+from app.domain.accounts.roles import Permission
 from app.domain.catalog import browse, service as catalog
 from app.domain.catalog.models import Resource
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
 from app.web.kit.refusals import add_refusal
@@ -50,6 +51,7 @@ class ResourceForm(Form):
 
 
 @bp.get("/resources")
+@needs(Permission.READ_PLANS)
 def resources() -> Response:
     """Every resource, and how many packages name it."""
     session = db.session()
@@ -61,6 +63,7 @@ def resources() -> Response:
 
 
 @bp.route("/resources/new", methods=["GET", "POST"])
+@needs(Permission.CHANGE_CATALOG)
 def resource_new() -> Response:
     """Add one; it can be used in a package at once."""
     form = ResourceForm()

@@ -17,8 +17,9 @@ from app.core.usage import SourceSettings
 from app.db import db, unit_of_work
 from app.domain.accounts import directory, service as accounts
 from app.domain.accounts.models import Source
+from app.domain.accounts.roles import Permission
 from app.domain.subscriptions.listing import TenantQuery, find_tenants
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.forms import Form, TimeZoneField
 from app.web.kit.i18n import gettext
 from app.web.kit.refusals import add_refusal
@@ -61,12 +62,14 @@ class SourceForm(Form):
 
 
 @bp.get("/sources")
+@needs(Permission.READ_OPERATIONS)
 def sources() -> Response:
     """Who reports, and when last."""
     return render("provider/sources.html", sources=directory.list_sources(db.session()))
 
 
 @bp.route("/sources/new", methods=["GET", "POST"])
+@needs(Permission.CHANGE_SOURCES)
 def source_new() -> Response:
     """Register one; the answer shows its first key."""
     form = SourceForm()
@@ -87,6 +90,7 @@ def source_new() -> Response:
 
 
 @bp.get("/sources/<code>")
+@needs(Permission.READ_OPERATIONS)
 def source(code: str) -> Response:
     """One source: how its reports are read, and its keys."""
     found = accounts.source_by_code(db.session(), code)
@@ -94,6 +98,7 @@ def source(code: str) -> Response:
 
 
 @bp.route("/sources/<code>/edit", methods=["GET", "POST"])
+@needs(Permission.CHANGE_SOURCES)
 def source_edit(code: str) -> Response:
     """Change how a source's reports are read from now on."""
     found = accounts.source_by_code(db.session(), code)
@@ -133,6 +138,7 @@ def _edit_form(found: Source) -> SourceForm:
 
 
 @bp.post("/sources/<code>/keys")
+@needs(Permission.CHANGE_KEYS)
 def source_key_new(code: str) -> Response:
     """Issue a further key; the older ones stay valid until they are revoked."""
     scopes = request.form.getlist("scopes") or list(accounts.SCOPES)
@@ -143,6 +149,7 @@ def source_key_new(code: str) -> Response:
 
 
 @bp.post("/sources/<code>/keys/<prefix>/revoke")
+@needs(Permission.CHANGE_KEYS)
 def source_key_revoke(code: str, prefix: str) -> Response:
     """Refuse a key from now on. It cannot be taken back: another one can be issued."""
     with unit_of_work() as session:

@@ -6,13 +6,14 @@ from app.core.clock import utc_now
 from app.core.errors import DomainError, NotFound
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
+from app.domain.accounts.roles import Permission
 from app.domain.audit import reading
 from app.domain.changes import offers
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import life, service as subscriptions, timeline
 from app.domain.tenants import service as tenants
 from app.web import refused
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
@@ -22,6 +23,7 @@ from app.web.provider.tenant_form import PersonForm
 
 
 @bp.get("/tenants/<slug>")
+@needs(Permission.READ_TENANTS)
 def tenant(slug: str) -> Response:
     """The state of one tenant, live."""
     session, now = db.session(), utc_now()
@@ -48,6 +50,7 @@ def tenant(slug: str) -> Response:
 
 
 @bp.route("/tenants/<slug>/people/new", methods=["GET", "POST"])
+@needs(Permission.CHANGE_TENANT_PEOPLE)
 def tenant_person_new(slug: str) -> Response:
     """Give one of the tenant's people a sign-in."""
     found = tenants.by_slug(db.session(), slug)
@@ -68,6 +71,7 @@ def tenant_person_new(slug: str) -> Response:
 
 
 @bp.post("/tenants/<slug>/people/<email>/<act>")
+@needs(Permission.CHANGE_TENANT_PEOPLE)
 def tenant_person(slug: str, email: str, act: str) -> Response:
     """Close a person's sign-in, or open it again."""
     acts = {"close": accounts.disable_account, "open": accounts.enable_account}

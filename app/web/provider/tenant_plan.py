@@ -6,11 +6,12 @@ from sqlalchemy.orm import Session
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError
 from app.db import db, run_in_transaction
+from app.domain.accounts.roles import Permission
 from app.domain.catalog import service as catalog
 from app.domain.changes import requests
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
@@ -25,30 +26,35 @@ def _pages(slug: str) -> PlanPages:
 
 
 @bp.get("/tenants/<slug>/plan")
+@needs(Permission.READ_PLANS)
 def tenant_plan(slug: str) -> Response:
     """Choose a package; with `package`, what taking it would do."""
     return _pages(slug).show()
 
 
 @bp.post("/tenants/<slug>/plan")
+@needs(Permission.CHANGE_PLANS)
 def tenant_plan_accept(slug: str) -> Response:
     """Do what a quote says; a request for it is approved with that."""
     return _pages(slug).accept()
 
 
 @bp.post("/tenants/<slug>/plan/cancel")
+@needs(Permission.CHANGE_PLANS)
 def tenant_plan_cancel(slug: str) -> Response:
     """Drop the change that is pending."""
     return _pages(slug).cancel()
 
 
 @bp.route("/tenants/<slug>/plan/end", methods=["GET", "POST"])
+@needs(Permission.CHANGE_PLANS)
 def tenant_plan_end(slug: str) -> Response:
     """End the tenant's package, at once or with its period."""
     return _pages(slug).end()
 
 
 @bp.route("/tenants/<slug>/plan/trial", methods=["GET", "POST"])
+@needs(Permission.CHANGE_PLANS)
 def tenant_trial(slug: str) -> Response:
     """Let a tenant without a package try one for some days."""
     session = db.session()
@@ -73,12 +79,14 @@ def tenant_trial(slug: str) -> Response:
 
 
 @bp.get("/requests")
+@needs(Permission.READ_PLANS)
 def change_requests() -> Response:
     """What tenants ask for, oldest first."""
     return render("provider/requests.html", requests=requests.waiting(db.session()))
 
 
 @bp.post("/requests/<slug>/<int(max=9223372036854775807):request_id>/decline")
+@needs(Permission.CHANGE_PLANS)
 def change_request_decline(slug: str, request_id: int) -> Response:
     """Say no, with words."""
     answer = request.form.get("answer", "")

@@ -11,6 +11,7 @@ from wtforms.validators import InputRequired, Length
 from app.core.clock import utc_now
 from app.core.errors import DomainError
 from app.db import db, run_in_transaction
+from app.domain.accounts.roles import Permission
 from app.domain.catalog import service as catalog
 from app.domain.metering import history, reversal
 from app.domain.metering.history import UsageQuery
@@ -18,7 +19,7 @@ from app.domain.metering.reach import MOST_READ
 from app.domain.metering.reversal import MAX_REASON
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.formats import period_text
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
@@ -29,6 +30,7 @@ from app.web.provider import bp
 
 
 @bp.get("/tenants/<slug>/usage")
+@needs(Permission.READ_USAGE)
 def tenant_usage(slug: str) -> Response:
     """Newest first, of one period and one resource where they are named."""
     session = db.session()
@@ -62,6 +64,7 @@ class ReverseForm(Form):
 
 
 @bp.route("/tenants/<slug>/usage/<int:record_id>/reverse", methods=["GET", "POST"])
+@needs(Permission.CHANGE_USAGE)
 def reverse(slug: str, record_id: int) -> Response:
     """Take a record back, once its reason is given."""
     form, status = ReverseForm(), 200

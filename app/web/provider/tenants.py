@@ -5,12 +5,13 @@ from flask import Response, request, url_for
 from app.core.clock import utc_now
 from app.core.errors import DomainError
 from app.db import db, unit_of_work
+from app.domain.accounts.roles import Permission
 from app.domain.catalog import browse
 from app.domain.insight import tenant_list
 from app.domain.subscriptions import life, service as subscriptions
 from app.domain.subscriptions.listing import TenantQuery, cursor_shape
 from app.domain.tenants import service as tenants_service
-from app.web.guards import current_user
+from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.refusals import add_refusal
@@ -23,6 +24,7 @@ MAX_TEXT = 100
 
 
 @bp.get("/tenants")
+@needs(Permission.READ_TENANTS)
 def tenants() -> Response:
     """Search, filter and sort; typing swaps only the rows, and the address keeps all of it."""
     given = {name: request.args[name][:MAX_TEXT].strip() for name in FILTERS if request.args.get(name)}
@@ -34,6 +36,7 @@ def tenants() -> Response:
 
 
 @bp.route("/tenants/new", methods=["GET", "POST"])
+@needs(Permission.CHANGE_TENANTS)
 def tenant_new() -> Response:
     """A new tenant; the address may bring what is known of it already (`?domain=acme.example`)."""
     form = TenantForm(data={"currency": "EUR", "timezone": "UTC", **request.args.to_dict()})
@@ -51,6 +54,7 @@ def tenant_new() -> Response:
 
 
 @bp.route("/tenants/<slug>/edit", methods=["GET", "POST"])
+@needs(Permission.CHANGE_TENANTS)
 def tenant_edit(slug: str) -> Response:
     """Change a tenant's details."""
     found = tenants_service.by_slug(db.session(), slug)
@@ -76,12 +80,14 @@ def tenant_edit(slug: str) -> Response:
 
 
 @bp.post("/tenants/<slug>/suspend")
+@needs(Permission.CHANGE_TENANTS)
 def tenant_suspend(slug: str) -> Response:
     """Suspend at once, with an undo beside the confirmation."""
     return _set_suspended(slug, True)
 
 
 @bp.post("/tenants/<slug>/resume")
+@needs(Permission.CHANGE_TENANTS)
 def tenant_resume(slug: str) -> Response:
     """Take a suspension back."""
     return _set_suspended(slug, False)

@@ -3,13 +3,16 @@
 from flask import Response
 
 from app.db import db
+from app.domain.accounts.roles import Permission
 from app.domain.audit import reading
+from app.web.guards import needs
 from app.web.kit.i18n import gettext
 from app.web.kit.render import render
 from app.web.provider import bp
 
 
 @bp.get("/verification")
+@needs(Permission.READ_OPERATIONS)
 def verification() -> Response:
     """The differences of the last run, each with its place."""
     return render("provider/verification.html", last=reading.last_verification(db.session()), words=check_words())

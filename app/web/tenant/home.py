@@ -8,11 +8,13 @@ from flask import Response, g, render_template
 from markupsafe import Markup
 
 from app.db import db
+from app.domain.accounts.roles import Permission
 from app.domain.changes import offers
 from app.domain.metering import history, meters, thresholds
 from app.domain.metering.history import UsageQuery
 from app.domain.tenants.models import Tenant
 from app.web import drawn, refused
+from app.web.guards import needs
 from app.web.kit.limits import limits_of
 from app.web.kit.render import render
 from app.web.tenant import bp
@@ -27,6 +29,7 @@ class _Home(NamedTuple):
 
 
 @bp.get("", strict_slashes=False)
+@needs(Permission.READ_USAGE)
 def home() -> Response:
     """The meters, the last thirty days of the first of them, and the latest records."""
     tenant_id = g.tenant_id

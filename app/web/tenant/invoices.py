@@ -5,12 +5,14 @@ from flask import Response, current_app, g, request, url_for
 from app import mail
 from app.core.clock import utc_now
 from app.db import db
+from app.domain.accounts.roles import Permission
 from app.domain.billing import einvoice, ledger, payments, reading, service
 from app.domain.billing.models import Invoice
 from app.domain.billing.online import GatewayError, PayRequest
 from app.domain.billing.reading import InvoiceQuery
 from app.domain.tenants.models import Tenant
 from app.web import pay
+from app.web.guards import needs
 from app.web.kit import documents, invoice_files, invoice_text
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import decode_cursor
@@ -19,6 +21,7 @@ from app.web.tenant import bp
 
 
 @bp.get("/invoices")
+@needs(Permission.READ_BILLING)
 def invoices() -> Response:
     """What was issued, newest first, and what is still to be paid."""
     session, today = db.session(), utc_now().date()
@@ -40,6 +43,7 @@ def invoices() -> Response:
 
 
 @bp.get("/invoices/<number>")
+@needs(Permission.READ_BILLING)
 def invoice(number: str) -> Response:
     """One as it is printed."""
     session = db.session()
@@ -59,6 +63,7 @@ def invoice(number: str) -> Response:
 
 
 @bp.get("/invoices/<number>/paid")
+@needs(Permission.READ_BILLING)
 def invoice_paid(number: str) -> Response:
     """Back from the gateway's page: what was paid shows once the gateway has told us."""
     found = _found(number)
@@ -70,6 +75,7 @@ def invoice_paid(number: str) -> Response:
 
 
 @bp.post("/invoices/<number>/pay")
+@needs(Permission.PAY_INVOICES)
 def invoice_pay(number: str) -> Response:
     """On to the gateway's page, to pay what is open."""
     found, gateway = _found(number), pay.gateway()
@@ -97,6 +103,7 @@ def invoice_pay(number: str) -> Response:
 
 
 @bp.get("/invoices/<number>.pdf")
+@needs(Permission.READ_BILLING)
 def invoice_pdf(number: str) -> Response:
     """The same as a document, the same bytes each time."""
     found = _found(number)
@@ -105,6 +112,7 @@ def invoice_pdf(number: str) -> Response:
 
 
 @bp.get("/invoices/<number>.xml")
+@needs(Permission.READ_BILLING)
 def invoice_xml(number: str) -> Response:
     """The same as UBL, for the books of the one who pays it."""
     found = _found(number)

@@ -9,11 +9,13 @@ from app.config import Settings
 from app.core.clock import utc_now
 from app.core.periods import Period
 from app.db import db
+from app.domain.accounts.roles import Permission
 from app.domain.metering import statement as statements_of
 from app.domain.metering.statement import Statement
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
+from app.web.guards import needs
 from app.web.kit import documents
 from app.web.kit.filters import page_language
 from app.web.kit.formats import period_text
@@ -27,6 +29,7 @@ CURRENT = "current"
 
 
 @bp.get("/statements")
+@needs(Permission.READ_BILLING)
 def statements() -> Response:
     """Every period, newest first; the running one counts as far as it has come."""
     session, now = db.session(), utc_now()
@@ -45,6 +48,7 @@ def statements() -> Response:
 
 
 @bp.get("/statements/<day>")
+@needs(Permission.READ_BILLING)
 def statement(day: str) -> Response:
     """The statement as a page that prints well."""
     found = _statement(day, most=MOST_ON_PAGE)
@@ -60,6 +64,7 @@ def statement(day: str) -> Response:
 
 
 @bp.get("/statements/<day>.pdf")
+@needs(Permission.READ_BILLING)
 def statement_pdf(day: str) -> Response:
     """The statement as a document, with every record up to `statement.MOST_ROWS`."""
     found = _statement(day, most=statements_of.MOST_ROWS)

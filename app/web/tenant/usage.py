@@ -11,6 +11,7 @@ from flask import Response, g, request
 from app.core.clock import utc_now
 from app.core.periods import Period
 from app.db import db
+from app.domain.accounts.roles import Permission
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
 from app.domain.metering import history
@@ -19,6 +20,7 @@ from app.domain.metering.newest_first import Page
 from app.domain.metering.reach import MOST_READ
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
+from app.web.guards import needs
 from app.web.kit.csv import csv_response
 from app.web.kit.formats import period_text, searched_phone
 from app.web.kit.i18n import gettext
@@ -38,6 +40,7 @@ CSV_HEADER = (
 
 
 @bp.get("/usage")
+@needs(Permission.READ_USAGE)
 def usage() -> Response:
     """Newest first; typing in the filter swaps only the rows, and the address keeps all of it."""
     session = db.session()
@@ -66,6 +69,7 @@ def usage() -> Response:
 
 
 @bp.get("/usage.csv")
+@needs(Permission.READ_USAGE)
 def usage_csv() -> Response:
     """Every row that fits the filters, written while it is read; the page with its 422 where they cannot be read."""
     query, problems = _query(_metered())
