@@ -283,8 +283,9 @@ def insert_new(
     """Insert those `rows` whose unique `key` is not taken; returns the keys that went in."""
     connection = session.connection() if isinstance(session, Session) else session
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(model).values(list(rows)).on_conflict_do_nothing(index_elements=[each.name for each in key])
-    return connection.execute(statement.returning(*key)).all()
+    statement = insert(model).on_conflict_do_nothing(index_elements=[each.name for each in key])
+    # As parameters and not as `values(rows)`: that one is compiled anew for each number of rows.
+    return connection.execute(statement.returning(*key), list(rows)).all()
 
 
 class LostRace(Exception):

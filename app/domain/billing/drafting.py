@@ -40,6 +40,7 @@ class Reckoning:
         """`supposed`: see `Figures`."""
         self.rates = profiles.rates(session)
         self._terms = terms
+        self._provider = terms.issuer.printed()
         self._profiles = profiles.many(session, (due.subscription.tenant_id for due in dues), terms)
         self._figures = Figures(session, dues, supposed)
 
@@ -60,7 +61,7 @@ class Reckoning:
     def printed(self, tenant: Tenant, totals: Totals) -> dict[str, Any]:
         """Names, addresses and taxes, for the invoice to keep."""
         return {
-            "provider": self._terms.issuer.printed(),
+            "provider": self._provider,
             "customer": self.profile(tenant.id).printed(tenant),
             "taxes": taxes_of(totals),
         }

@@ -1,10 +1,11 @@
 """What tenants owe: append-only entries and their sum, both in the transaction of the act itself."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import bindparam, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.core.ids import new_id
@@ -76,23 +77,32 @@ def enter(session: Session, balances: Balances, movements: Iterable[Movement], *
         )
     if rows:
         session.execute(insert(LedgerEntry), rows)
-    for account, count in counts.items():
-        if count:
-            _move(session, account, before[account], balances[account], count)
-
-
-def _move(session: Session, account: Account, before: int, after: int, count: int) -> None:
-    moved = session.execute(
-        update(LedgerBalance)
-        .where(
-            LedgerBalance.tenant_id == account[0],
-            LedgerBalance.currency == account[1],
-            LedgerBalance.balance_micros == before,
-        )
-        .values(balance_micros=after, entries=LedgerBalance.entries + count)
-        .execution_options(synchronize_session=False)
+    _move(
+        session,
+        [
+            {"of_tenant": key[0], "of_currency": key[1], "before": before[key], "after": balances[key], "more": count}
+            for key, count in counts.items()
+            if count
+        ],
     )
-    if rowcount(moved) != 1:
+
+
+def _move(session: Session, moves: Sequence[Mapping[str, Any]]) -> None:
+    """Every balance from what it was taken as to what it is now, in one statement for all of them."""
+    if not moves:
+        return
+    table = LedgerBalance.__table__
+    moved = session.connection().execute(
+        update(table)  # type: ignore[arg-type]  # a Table, which mypy sees as a FromClause
+        .where(
+            table.c.tenant_id == bindparam("of_tenant"),
+            table.c.currency == bindparam("of_currency"),
+            table.c.balance_micros == bindparam("before"),
+        )
+        .values(balance_micros=bindparam("after"), entries=table.c.entries + bindparam("more")),
+        list(moves),
+    )
+    if rowcount(moved) != len(moves):
         raise LostRace
 
 
