@@ -37,13 +37,14 @@ def main() -> None:
         ("database", "what", "Ringplan", "compared with", "ratio", "CPU of it", "of bare page + plain SQL", "ratio"),
         ("database", "what", "rate", "median wait", "worst wait"),
         ("database", "what", f"CPU with {FEW:,} records", f"with {ROWS:,}", "ratio"),
+        ("database", f"bill run with {ROWS:,} records", "CPU", "compared with", "ratio", "statements", "memory"),
     )
     for head, parts in zip(heads, zip(*tables, strict=True), strict=True):
         print_table(head, [row for part in parts for row in part])
 
 
-def measured(setting: Setting, page: Load, post: Load) -> tuple[list[Row], list[Row], list[Row]]:
-    """The rows of the three tables for one database."""
+def measured(setting: Setting, page: Load, post: Load) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
+    """The rows of the four tables for one database."""
     with setting:
         fill(setting, FEW)
         with portal(setting) as server:
@@ -61,11 +62,12 @@ def measured(setting: Setting, page: Load, post: Load) -> tuple[list[Row], list[
         fill(setting, ROWS - FEW)
         with portal(setting) as server:
             many = requests_of(server, setting, {"Cookie": setting.sign_in(server.base)})
+        billed = [bill_run(setting)]
     flat = [
         (name, micros(few[name].cpu), micros(found.cpu), f"{found.cpu / few[name].cpu:.2f}")
         for name, found in many.items()
     ]
-    return [[(setting.name, *row) for row in rows] for rows in (compared, crowds, flat)]  # type: ignore[return-value]
+    return [[(setting.name, *row) for row in rows] for rows in (compared, crowds, flat, billed)]  # type: ignore[return-value]
 
 
 def requests_of(server: Server, setting: Setting, cookie: dict[str, str]) -> dict[str, Load]:
@@ -113,6 +115,14 @@ def fill(setting: Setting, count: int) -> None:
     """More records, in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.fill", str(count)]
     subprocess.run(command, env={**os.environ, **setting.environment}, check=True, stdout=subprocess.DEVNULL)
+
+
+def bill_run(setting: Setting) -> Row:
+    """A row: the bill run against plain SQL, on a database of its own."""
+    command = [sys.executable, "-m", "tests.bench.bill_run"]
+    environment = {**os.environ, **setting.another("bill")}
+    found = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return tuple(found.stdout.splitlines()[-1].split("|"))
 
 
 def micros(cpu: float) -> str:

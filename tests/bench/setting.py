@@ -60,6 +60,17 @@ class Setting:
         if self.server is not None:
             self.server.cleanup()
 
+    def another(self, name: str) -> dict[str, str]:
+        """The environment of one more, empty database of the same kind."""
+        (self.folder / name).mkdir()
+        if not self.url:
+            return {"RINGPLAN_INSTANCE": str(self.folder / name), "DATABASE_URL": ""}
+        self.server.psql(f"CREATE DATABASE {name}")
+        return {
+            "RINGPLAN_INSTANCE": str(self.folder / name),
+            "DATABASE_URL": self.url.replace("/bench?", f"/{name}?"),
+        }
+
     def sign_in(self, base: str) -> str:
         """The cookie of the tenant's user."""
         browser = requests.Session()
