@@ -237,7 +237,7 @@ def test_a_worker_killed_at_any_moment_leaves_no_gap_and_no_double(session, sett
     killed_at(15, 30, 0)
     assert stored(run_id).phase == "review"
     finalise(run_id)
-    killed_at(8, 20, 24, 40, 0)
+    killed_at(8, 18, 22, 30, 0)
     assert (stored(run_id).phase, stored(run_id).finalised) == ("done", 14)
     found = invoices(session)
     assert len({(row.subscription_id, row.period_on, row.reason) for row in found}) == len(found) == 14
