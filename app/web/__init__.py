@@ -4,7 +4,7 @@ from flask import Flask
 from flask_babel import Babel  # type: ignore[import-untyped]
 
 from app.config import Settings
-from app.web import drawn, errors, guards, live, pay, provider, security, tenant
+from app.web import account, drawn, errors, guards, live, pay, provider, security, tenant
 from app.web.auth import views as auth
 from app.web.kit import filters, invoice_files
 
@@ -24,5 +24,5 @@ def init_app(app: Flask) -> None:
     drawn.init_app(app)
     live.init_app(app)
     app.extensions["invoice_files"] = invoice_files  # the machine interface and mails hand them out, too
-    for blueprint in (auth.bp, provider.bp, tenant.bp):
+    for blueprint in (auth.bp, account.bp, provider.bp, tenant.bp):
         app.register_blueprint(blueprint)

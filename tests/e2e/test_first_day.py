@@ -274,7 +274,9 @@ PROVIDER_PAGES = (
     "/provider/tenants/acme/payments/new",
     "/provider/tenants/acme/billing",
     "/provider/tenants/acme/usage",
-    "/password",
+    "/account",
+    "/account/password",
+    "/account/sessions",
 )
 TENANT_PAGES = (
     "/portal",
@@ -289,7 +291,9 @@ TENANT_PAGES = (
     "/portal/statements/current",
     "/portal/notifications",
     "/portal/invoices",
-    "/password",
+    "/account",
+    "/account/password",
+    "/account/sessions",
 )
 
 

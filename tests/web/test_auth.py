@@ -53,11 +53,11 @@ def sign_in(client: FlaskClient, email: str = STAFF, password: str = PASSWORD, *
 
 
 def post(client: FlaskClient, url: str, **form: str) -> TestResponse:
-    return client.post(url, data={"csrf_token": token(client.get("/password")), **form})
+    return client.post(url, data={"csrf_token": token(client.get("/account/password")), **form})
 
 
 def is_signed_in(client: FlaskClient) -> bool:
-    return client.get("/password").status_code == 200
+    return client.get("/account/password").status_code == 200
 
 
 def test_staff_and_users_land_on_their_own_pages(new_browser: Browser) -> None:
@@ -150,7 +150,7 @@ def test_the_session_is_a_new_one_after_signing_in(new_browser: Browser) -> None
     first = _cookie_token(client)
     with client.session_transaction() as session:
         assert "planted" not in session
-    stale = client.post("/password", data={"csrf_token": before})
+    stale = client.post("/account/password", data={"csrf_token": before})
     assert stale.status_code == 400  # the token of the old session is worth nothing in the new one
     sign_in_again = client.post("/login", data=_form(client))
     assert sign_in_again.status_code == 303
@@ -158,7 +158,7 @@ def test_the_session_is_a_new_one_after_signing_in(new_browser: Browser) -> None
 
 
 def _form(client: FlaskClient) -> dict[str, str]:
-    return {"email": STAFF, "password": PASSWORD, "csrf_token": token(client.get("/password"))}
+    return {"email": STAFF, "password": PASSWORD, "csrf_token": token(client.get("/account/password"))}
 
 
 def _cookie_token(client: FlaskClient) -> str:
@@ -203,8 +203,8 @@ def test_a_new_password_signs_out_everywhere_else(new_browser: Browser) -> None:
     sign_in(here)
     sign_in(there)
     new = "another long password"
-    answer = post(here, "/password", current=PASSWORD, new=new, repeat=new)
-    assert (answer.status_code, answer.location) == (303, "/provider")
+    answer = post(here, "/account/password", current=PASSWORD, new=new, repeat=new)
+    assert (answer.status_code, answer.location) == (303, "/account/password")
     assert is_signed_in(here)
     assert not is_signed_in(there)
     assert sign_in(new_browser()).status_code == 422
@@ -216,7 +216,9 @@ def test_a_new_password_signs_out_everywhere_else(new_browser: Browser) -> None:
     [
         ("not it at all", "another long password", "another long password", "This is not your current password."),
         (PASSWORD, "too short", "too short", "Use at least 12 characters."),
+        (PASSWORD, "Sunshine2026!", "Sunshine2026!", "Too many people use this password, or one like it."),
         (PASSWORD, STAFF, STAFF, "Use something else than your e-mail address."),
+        (PASSWORD, f"my {STAFF.upper()}!", f"my {STAFF.upper()}!", "Use something else than your e-mail address."),
         (PASSWORD, "another long password", "another long passwort", "The two new passwords differ."),
         (PASSWORD, "", "", "Enter a new password."),
     ],
@@ -224,7 +226,7 @@ def test_a_new_password_signs_out_everywhere_else(new_browser: Browser) -> None:
 def test_a_bad_new_password_is_explained(new_browser: Browser, current: str, new: str, repeat: str, words: str) -> None:
     client = new_browser()
     sign_in(client)
-    answer = post(client, "/password", current=current, new=new, repeat=repeat)
+    answer = post(client, "/account/password", current=current, new=new, repeat=repeat)
     assert answer.status_code == 422
     assert words in answer.text
     assert sign_in(new_browser()).status_code == 303
@@ -261,10 +263,10 @@ def test_seeing_pages_writes_at_most_every_five_minutes(new_browser: Browser, pe
         client = new_browser()
         sign_in(client)
         clock.shift(timedelta(minutes=4))
-        client.get("/password")
+        client.get("/account/password")
         assert seen_at() == start
         clock.shift(timedelta(minutes=1))
-        answer = client.get("/password")
+        answer = client.get("/account/password")
         assert seen_at() == start + timedelta(minutes=5)
         assert "Expires=Sun, 15 Nov 2026 09:05" in answer.headers["Set-Cookie"]  # the cookie lasts as long
 

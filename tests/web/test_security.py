@@ -109,7 +109,7 @@ def test_https_is_remembered_by_the_browser(client: FlaskClient) -> None:
 
 
 def test_pages_are_not_stored_and_static_files_with_a_mark_are(staff: FlaskClient) -> None:
-    assert staff.get("/password").headers["Cache-Control"] == "no-store"
+    assert staff.get("/account/password").headers["Cache-Control"] == "no-store"
     assert "no-store" not in staff.get("/static/app.css", buffered=True).headers["Cache-Control"]
     marked = staff.get("/static/app.css?v=1234567890", buffered=True).headers
     assert "immutable" in marked["Cache-Control"]
@@ -119,7 +119,7 @@ def test_pages_are_not_stored_and_static_files_with_a_mark_are(staff: FlaskClien
 
 
 def test_the_pages_hold_no_inline_script_or_style(client: FlaskClient, staff: FlaskClient) -> None:
-    for page in (client.get("/login"), client.get("/nothing-here"), staff.get("/password")):
+    for page in (client.get("/login"), client.get("/nothing-here"), staff.get("/account/password")):
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", page.text)
 
 
@@ -155,18 +155,18 @@ def test_a_form_without_its_token_changes_nothing(staff: FlaskClient) -> None:
         answer = staff.post("/logout", data=form)
         assert answer.status_code == 400
         assert "This form has expired" in answer.text
-    assert staff.get("/password").status_code == 200
+    assert staff.get("/account/password").status_code == 200
 
 
 def test_signing_in_needs_the_token_too(app: Flask, staff: FlaskClient) -> None:
     client = app.test_client()
     answer = client.post("/login", data={"email": "ann@northline.example", "password": PASSWORD})
     assert answer.status_code == 400
-    assert client.get("/password").status_code == 303
+    assert client.get("/account/password").status_code == 303
 
 
 def test_a_form_sent_after_the_sign_in_ended_leads_to_the_sign_in_page(client: FlaskClient) -> None:
-    answer = client.post("/password", data={"new": "x"})
+    answer = client.post("/account/password", data={"new": "x"})
     assert (answer.status_code, answer.location) == (303, "/login")
 
 

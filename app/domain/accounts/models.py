@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db import Base, Code, Id, Line, Ref, Utc, UtcDateTime
 
+MARK_LENGTH = 16  # hexadecimal digits of a token's hash that name a sign-in to its owner
+
 
 class Account(Base):
     """A person who signs in: provider staff without a tenant, or a user of one tenant.
@@ -52,6 +54,11 @@ class SignIn(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     account: Mapped[Account] = relationship(lazy="joined")
+
+    @property
+    def mark(self) -> str:
+        """See `sign_in.mark_of`."""
+        return self.token_hash[:MARK_LENGTH]
 
 
 class SignInAttempt(Base):

@@ -30,12 +30,16 @@ from app.domain.accounts.sign_in import (
     authenticate,
     change_password,
     end_all,
+    end_others,
+    end_own,
     end_session,
     find_session,
     is_due,
+    mark_of,
     normal_email,
     open_session,
     set_password,
+    sign_ins_of,
     touch,
 )
 from app.domain.audit import service as audit
@@ -58,16 +62,21 @@ __all__ = [
     "disable_account",
     "enable_account",
     "end_all",
+    "end_others",
+    "end_own",
     "end_session",
     "find_key",
     "find_session",
     "is_due",
     "issue_key",
+    "mark_of",
     "open_session",
+    "rename",
     "reset_password",
     "revoke_key",
     "set_threshold_mail",
     "settings_of",
+    "sign_ins_of",
     "source_by_code",
     "threshold_readers",
     "touch",
@@ -159,6 +168,16 @@ def change_role(session: Session, account: Account, role: Role, *, actor: str, n
     before = account.role
     if _change(session, account, Account.role != role, role=role):
         _record(session, "account.role", account, actor, now, role=[before, role])
+
+
+def rename(session: Session, account_id: int, name: str, *, actor: str, now: datetime) -> None:
+    """Call the person by another name; the same one again changes and records nothing. Raises Invalid (`name`)."""
+    account, name = session.get_one(Account, account_id), name.strip()[:255]
+    if not name:
+        raise Invalid("no_name", "Give a name.", field="name")
+    if account.name != name:
+        before, account.name = account.name, name
+        _record(session, "account.name", account, actor, now, before=before, after=name)
 
 
 def disable_account(session: Session, account: Account, *, actor: str, now: datetime) -> None:

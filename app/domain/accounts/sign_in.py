@@ -7,14 +7,14 @@ import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.core.errors import Invalid, Throttled
+from app.core.errors import Invalid, NotFound, Throttled
 from app.core.ids import new_id
 from app.db import as_moment, as_stamp, read_once, rowcount, run_in_transaction
 from app.domain.accounts import passwords
-from app.domain.accounts.models import Account, SignIn, SignInAttempt
+from app.domain.accounts.models import MARK_LENGTH, Account, SignIn, SignInAttempt
 from app.domain.accounts.roles import Role
 from app.domain.audit import service as audit
 
@@ -183,6 +183,39 @@ def end_all(session: Session, account_id: int, *, now: datetime, but: str = "") 
 
 def _end(session: Session, *which: ColumnElement[bool], now: datetime) -> int:
     return rowcount(session.execute(update(SignIn).where(*which, SignIn.ended_at.is_(None)).values(ended_at=now)))
+
+
+def mark_of(token: str) -> str:
+    """What names a sign-in to its owner, and opens nothing: the beginning of the token's hash."""
+    return _hash(token)[:MARK_LENGTH]
+
+
+def sign_ins_of(session: Session, account_id: int, *, now: datetime, idle: timedelta) -> list[SignIn]:
+    """Where the account is signed in, the one seen last first."""
+    open_ones = (SignIn.account_id == account_id, SignIn.ended_at.is_(None), SignIn.seen_at > now - idle)
+    return list(session.scalars(select(SignIn).where(*open_ones).order_by(SignIn.seen_at.desc(), SignIn.token_hash)))
+
+
+def end_own(session: Session, account_id: int, mark: str, *, actor: str, now: datetime) -> None:
+    """Sign out the browser of that mark; one that is signed out already changes nothing. Raises NotFound."""
+    ones = SignIn.account_id == account_id, func.substr(SignIn.token_hash, 1, MARK_LENGTH) == mark
+    if session.scalar(select(SignIn.token_hash).where(*ones)) is None:
+        raise NotFound("unknown_sign_in", "You are not signed in there.")
+    _note_ended(session, account_id, _end(session, *ones, now=now), actor, now)
+
+
+def end_others(session: Session, account_id: int, keep: str, *, actor: str, now: datetime) -> int:
+    """Sign out everywhere but in the browser whose token is `keep`; returns in how many."""
+    ended = end_all(session, account_id, now=now, but=keep)
+    _note_ended(session, account_id, ended, actor, now)
+    return ended
+
+
+def _note_ended(session: Session, account_id: int, ended: int, actor: str, now: datetime) -> None:
+    if ended:
+        account = session.get_one(Account, account_id)
+        subject = f"account:{account.email}"
+        audit.record(session, actor, "account.sign_out", subject, now=now, tenant_id=account.tenant_id, browsers=ended)
 
 
 def change_password(

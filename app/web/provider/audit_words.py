@@ -89,6 +89,8 @@ def _words(entry: AuditEntry) -> str:
         "account.disable": gettext("Sign-in closed:"),
         "account.enable": gettext("Sign-in opened again:"),
         "account.password": gettext("Password changed:"),
+        "account.name": gettext("Renamed:"),
+        "account.sign_out": gettext("Signed out elsewhere:"),
         "account.notifications": gettext("Notifications changed:"),
         "job.retry": gettext("Tried again:"),
         "billing.profile": gettext("Billing changed:"),
