@@ -5,6 +5,7 @@ from app.domain.audit import models as audit
 from app.domain.billing import models as billing
 from app.domain.catalog import models as catalog
 from app.domain.changes import models as changes
+from app.domain.factors import models as factors
 from app.domain.jobs import models as jobs
 from app.domain.metering import models as metering
 from app.domain.subscriptions import models as subscriptions
@@ -17,6 +18,7 @@ __all__ = [
     "billing",
     "catalog",
     "changes",
+    "factors",
     "jobs",
     "metering",
     "subscriptions",

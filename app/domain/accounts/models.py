@@ -34,6 +34,7 @@ class Account(Base):
     created_at: Mapped[Utc]
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     wants_threshold_mail: Mapped[bool] = mapped_column(default=False)
+    has_second_factor: Mapped[bool] = mapped_column(default=False)  # kept by factors, read by every request
 
     @property
     def is_staff(self) -> bool:
@@ -51,6 +52,7 @@ class SignIn(Base):
     user_agent: Mapped[Line]
     created_at: Mapped[Utc]
     seen_at: Mapped[Utc]
+    confirmed_at: Mapped[Utc]  # when the person last proved who they are
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     account: Mapped[Account] = relationship(lazy="joined")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Invalid, NotFound, Throttled
 from app.core.ids import new_id
-from app.db import as_moment, as_stamp, read_once, rowcount, run_in_transaction
+from app.db import as_moment, as_stamp, db, read_once, rowcount, run_in_transaction
 from app.domain.accounts import passwords
 from app.domain.accounts.models import MARK_LENGTH, Account, SignIn, SignInAttempt
 from app.domain.accounts.roles import Role
@@ -56,11 +56,10 @@ def authenticate(session: Session, email: str, password: str, *, address: str, n
     cannot slip through together. Not to be called inside a unit of work.
     """
     name, place = normal_email(email), network_of(address)
-    _refuse_if_throttled(session, name, place, now)
+    refuse_if_throttled(session, name, place, now)
     session.rollback()  # hold no connection while waiting for a turn
     with passwords.turn():
-        attempt_id = run_in_transaction(lambda act: _record(act, name, place, now))
-        _refuse_if_throttled(session, name, place, now, but=attempt_id)
+        attempt_id = count_attempt(name, place, now)
         account = session.scalar(select(Account).where(Account.email == name, Account.disabled_at.is_(None)))
         fits, stronger = passwords.verify(password, account.password_hash if account else None)
     if account is None or not fits:
@@ -69,31 +68,43 @@ def authenticate(session: Session, email: str, password: str, *, address: str, n
     return run_in_transaction(lambda act: _accept(act, account_id, attempt_id, stronger, now))
 
 
-def _record(session: Session, email: str, place: str, now: datetime) -> int:
-    """Note an attempt as failed; it becomes a success once the password fits."""
-    attempt = SignInAttempt(id=new_id(), email=email, address=place, at=now, succeeded=False)
-    session.add(attempt)
-    return attempt.id
+def count_attempt(who: str, place: str, now: datetime, most: int = PER_ACCOUNT) -> int:
+    """Note an attempt as failed, before it is looked at, and return its id. Commits. Raises Throttled."""
+    attempt_id = new_id()
+
+    def note(session: Session) -> None:
+        session.add(SignInAttempt(id=attempt_id, email=who, address=place, at=now, succeeded=False))
+
+    run_in_transaction(note)
+    refuse_if_throttled(db.session(), who, place, now, but=attempt_id, most=most)
+    return attempt_id
+
+
+def accept_attempt(session: Session, attempt_id: int, now: datetime) -> None:
+    """The attempt succeeded; those of long ago are forgotten."""
+    session.execute(update(SignInAttempt).where(SignInAttempt.id == attempt_id).values(succeeded=True))
+    session.execute(delete(SignInAttempt).where(SignInAttempt.at < now - ATTEMPTS_KEPT))
 
 
 def _accept(session: Session, account_id: int, attempt_id: int, stronger: str | None, now: datetime) -> Account:
-    session.execute(update(SignInAttempt).where(SignInAttempt.id == attempt_id).values(succeeded=True))
-    session.execute(delete(SignInAttempt).where(SignInAttempt.at < now - ATTEMPTS_KEPT))
+    accept_attempt(session, attempt_id, now)
     account = session.get_one(Account, account_id)
     if stronger:
         account.password_hash = stronger
     return account
 
 
-def _refuse_if_throttled(session: Session, email: str, place: str, now: datetime, but: int = 0) -> None:
-    """Raise Throttled where too many attempts but `but` failed within the window."""
-    by_email, by_place = SignInAttempt.email == email, SignInAttempt.address == place
+def refuse_if_throttled(
+    session: Session, who: str, place: str, now: datetime, *, but: int = 0, most: int = PER_ACCOUNT
+) -> None:
+    """Raise Throttled where too many attempts but `but` failed within the window; `most` of all those of `who`."""
+    by_email, by_place = SignInAttempt.email == who, SignInAttempt.address == place
     free = [
         _free_at(session, PER_ACCOUNT_AND_ADDRESS, now, by_email, by_place, SignInAttempt.id != but),
         _free_at(session, PER_ADDRESS, now, by_place, SignInAttempt.id != but),
-        _free_at(session, PER_ACCOUNT, now, by_email, SignInAttempt.id != but),
+        _free_at(session, most, now, by_email, SignInAttempt.id != but),
     ]
-    if free[2] and _signed_in_before(session, email, place):
+    if free[2] and _signed_in_before(session, who, place):
         free[2] = None  # guesses made elsewhere must not lock the owner out of the usual place
     until = max((at for at in free if at), default=None)
     if until:
@@ -125,6 +136,7 @@ def open_session(session: Session, account: Account, *, address: str, user_agent
             user_agent=user_agent.replace("\0", "")[:255],
             created_at=now,
             seen_at=now,
+            confirmed_at=now,
         )
     )
     session.flush()
@@ -140,11 +152,14 @@ class FoundSignIn(NamedTuple):
     tenant_id: int | None
     role: Role
     seen_at: datetime
+    confirmed_at: datetime
+    has_second_factor: bool
 
 
 # Runs before every page: text costs the driver's work, a statement built by the ORM several times that.
 _FIND = """
-SELECT a.id, a.email, a.name, a.tenant_id, a.role, s.seen_at FROM sign_in s JOIN account a ON a.id = s.account_id
+SELECT a.id, a.email, a.name, a.tenant_id, a.role, s.seen_at, s.confirmed_at, a.has_second_factor
+FROM sign_in s JOIN account a ON a.id = s.account_id
 WHERE s.token_hash = :token_hash AND s.ended_at IS NULL AND s.seen_at > :seen_after AND a.disabled_at IS NULL"""
 
 
@@ -154,8 +169,10 @@ def find_session(token: str, *, now: datetime, idle: timedelta) -> FoundSignIn |
     None once it was ended, unused for `idle`, or the account is disabled: the absence is the answer here.
     """
     for row in read_once(_FIND, {"token_hash": _hash(token), "seen_after": as_stamp(now - idle)}):
-        account_id, email, name, tenant_id, role, seen_at = row
-        return FoundSignIn(account_id, email, name, tenant_id, Role(role), as_moment(seen_at))
+        account_id, email, name, tenant_id, role, seen, confirmed, has_factor = row
+        return FoundSignIn(
+            account_id, email, name, tenant_id, Role(role), as_moment(seen), as_moment(confirmed), bool(has_factor)
+        )
     return None
 
 
@@ -169,6 +186,11 @@ def touch(session: Session, token: str, *, now: datetime) -> None:
     session.execute(
         update(SignIn).where(SignIn.token_hash == _hash(token), SignIn.seen_at <= now - SEEN_EVERY).values(seen_at=now)
     )
+
+
+def note_confirmed(session: Session, token: str, *, now: datetime) -> None:
+    """Note that whoever sits at this browser has just proven who they are, again."""
+    session.execute(update(SignIn).where(SignIn.token_hash == _hash(token)).values(confirmed_at=now))
 
 
 def end_session(session: Session, token: str, *, now: datetime) -> None:
