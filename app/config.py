@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from app.core.addresses import parse_ranges
+
 MAX_PREFIX = 32  # what the database keeps of it; a year is shorter than `{year}`
 
 
@@ -62,6 +64,8 @@ class Settings:
     MAIL_USE_TLS: bool = True  # STARTTLS, the certificate verified
     MAIL_USE_SSL: bool = False  # TLS from the first byte, port 465
     MAIL_INVOICES: bool = True  # what is issued goes to its tenant by mail
+    WEBHOOK_ALLOWED_RANGES: str = ""  # comma-separated CIDR that webhooks may go to though no public address is in it
+    WEBHOOK_THREADS: int = 8  # webhooks that a worker sends at once, one of each endpoint
     MAIL_FROM: str = ""  # an address, or Name <address>; empty: no-reply at the host of PUBLIC_URL
 
 
@@ -78,6 +82,7 @@ def read_settings() -> Settings:
     chosen["RINGPLAN_INSTANCE"] = str(folder.resolve())
     settings = Settings(**chosen)
     _check_prefix(settings.INVOICE_PREFIX)
+    _check_ranges(settings.WEBHOOK_ALLOWED_RANGES)
     return settings
 
 
@@ -88,6 +93,13 @@ def _check_prefix(prefix: str) -> None:
             f"ringplan: INVOICE_PREFIX={prefix!r} may have no slash and no control characters, "
             f"and at most {MAX_PREFIX} characters"
         )
+
+
+def _check_ranges(ranges: str) -> None:
+    try:
+        parse_ranges(ranges)
+    except ValueError as error:
+        raise SystemExit(f"ringplan: WEBHOOK_ALLOWED_RANGES={ranges!r}: {error}") from None
 
 
 def _config_file(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
 from app.domain.metering import holds, thresholds
 from app.domain.subscriptions import life, moves
+from app.domain.webhooks import delivery, endpoints
 
 Handler = Callable[[Session, dict[str, Any], datetime], None]
 
@@ -46,6 +47,7 @@ HANDLERS: dict[str, Handler] = {
     issuing.MAIL: notices.tell_of_invoice,
     bill_run.KIND: _bill,
     dunning.MAIL: notices.tell_of_dunning,
+    endpoints.MAIL: notices.tell_of_endpoint,
 }
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
@@ -61,6 +63,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(minutes=10), standing.mark_overdue),
     Periodic(timedelta(minutes=10), _remind),
     Periodic(timedelta(hours=1), jobs.forget_done),
+    Periodic(timedelta(hours=1), delivery.forget),
     Periodic(timedelta(hours=1), quote.forget),
 )
 

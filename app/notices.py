@@ -15,6 +15,8 @@ from app.domain.billing.models import Invoice
 from app.domain.changes import offers
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
+from app.domain.webhooks import endpoints
+from app.domain.webhooks.models import WebhookEndpoint
 
 INVOICE_MAIL = "mail.invoice"  # a mail with an invoice, which is set as it is sent
 
@@ -75,6 +77,16 @@ def tell_of_dunning(session: Session, payload: dict[str, Any], now: datetime) ->
     for reader, address in _payers(session, invoice).items():
         key = f"{dunning.MAIL}/{tenant_id}/{invoice_id}/{step}/{reader}"
         mail.post(session, key, address, "dunning", now=now, invoice=invoice, tenant=invoice.tenant, taken=taken)
+
+
+def tell_of_endpoint(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    """One mail to each person of the endpoint's own side who may manage webhooks: it was turned off."""
+    endpoint = session.get(WebhookEndpoint, payload["endpoint_id"])
+    if endpoint is None or endpoint.disabled_at is None:
+        return  # removed or turned on again since
+    for reader in accounts.webhook_managers(session, endpoint.tenant_id):
+        key = f"{endpoints.MAIL}/{endpoint.id}/{endpoint.disabled_at.isoformat()}/{reader.id}"
+        mail.post(session, key, reader.email, "webhook", now=now, endpoint=endpoint)
 
 
 def tell_of_invoice(session: Session, payload: dict[str, Any], now: datetime) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from app.config import Settings
 from app.core.clock import utc_now
 from app.db import db, run_in_transaction
+from app.deliveries import Deliveries, deliver_all
 from app.domain.jobs import service as jobs
 from app.jobs import PERIODIC, claim_next, perform
 
@@ -29,13 +30,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 @click.option("--parent", type=int, default=0, hidden=True, help="End when this process is no longer the parent.")
 @with_appcontext
 def worker(once: bool, parent: int) -> None:
-    """Do the jobs: send mail and whatever else was asked for. Any number of workers may run."""
+    """Do the jobs: send mail, webhooks and whatever else was asked for. Any number of workers may run."""
     settings: Settings = current_app.config["RINGPLAN"]
     work = Worker(settings)
     if once:
         _do_what_is_due(work)
         return
-    with _told_to_stop() as told:
+    with _told_to_stop() as told, _delivering():
         while not told(0) and parent in (0, os.getppid()):
             if not _survive(work):
                 told(settings.JOB_POLL_SECONDS)
@@ -73,6 +74,7 @@ def _do_what_is_due(work: Worker) -> None:
     try:
         while work.turn():
             pass
+        deliver_all()
     except DBAPIError as error:
         raise click.ClickException(f"the database refuses: {str(error.orig).splitlines()[0]}") from None
 
@@ -89,6 +91,17 @@ def _survive(work: Worker) -> bool:
         return False
     work.complaint = ""
     return done
+
+
+@contextmanager
+def _delivering() -> Iterator[None]:
+    """Webhooks have threads of their own, so that a slow receiver holds up no mail and no bill run."""
+    deliveries = Deliveries(current_app._get_current_object())  # type: ignore[attr-defined]
+    deliveries.start()
+    try:
+        yield
+    finally:
+        deliveries.stop()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from app.domain.metering import models as metering
 from app.domain.subscriptions import models as subscriptions
 from app.domain.telephony import models as telephony
 from app.domain.tenants import models as tenants
+from app.domain.webhooks import models as webhooks
 
 __all__ = [
     "accounts",
@@ -24,4 +25,5 @@ __all__ = [
     "subscriptions",
     "telephony",
     "tenants",
+    "webhooks",
 ]

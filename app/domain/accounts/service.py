@@ -84,6 +84,7 @@ __all__ = [
     "users_of",
     "verify_basic",
     "verify_key",
+    "webhook_managers",
 ]
 
 _EMAIL = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
@@ -144,6 +145,12 @@ def threshold_readers(session: Session, tenant_id: int) -> list[Account]:
             .order_by(Account.id)
         )
     )
+
+
+def webhook_managers(session: Session, tenant_id: int | None) -> list[Account]:
+    """Who looks after the webhooks of a tenant, or of the provider: none of them disabled."""
+    of_side = Account.tenant_id.is_(None) if tenant_id is None else Account.tenant_id == tenant_id
+    return list(session.scalars(select(Account).where(of_side, Account.disabled_at.is_(None)).order_by(Account.id)))
 
 
 def set_threshold_mail(session: Session, account_id: int, wanted: bool, *, actor: str, now: datetime) -> None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import bindparam, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from app.core.money import format_micros
 from app.db import LostRace, insert_new, rowcount
 from app.domain.billing import ledger, payments, profiles
 from app.domain.billing.drafting import CHANGED, redraft
@@ -18,6 +19,8 @@ from app.domain.billing.models import Invoice, NumberSeries, Payment
 from app.domain.billing.terms import Terms
 from app.domain.jobs import service as jobs
 from app.domain.subscriptions import service as subscriptions
+from app.domain.webhooks import events
+from app.domain.webhooks.events import Event
 
 MAIL = "invoice.mail"  # the job that tells the tenant of an invoice
 AFTER_A_RUN = timedelta(minutes=10)  # thousands of mails do not come between the chunks of a bill run
@@ -111,10 +114,27 @@ def number(session: Session, ready: Sequence[Invoice], terms: Terms, now: dateti
             )
     _write_numbers(session, values)
     _reload(session, ready)
+    events.tell(session, events.INVOICE_FINAL, map(_as_event, ready), now=now)
     if terms.mails:
         about = {f"{MAIL}/{row.id}": {"tenant_id": row.tenant_id, "invoice_id": row.id} for row in ready}
         of_a_run = any(row.bill_run_id for row in ready)
         jobs.enqueue_many(session, MAIL, about, run_at=now + AFTER_A_RUN if of_a_run else now, now=now)
+
+
+def _as_event(row: Invoice) -> Event:
+    data = {
+        "number": row.number,
+        "kind": row.kind,
+        "period": [row.period_on.isoformat(), row.period_end_on.isoformat()],
+        "issued_on": str(row.issued_on),
+        "due_on": str(row.due_on),
+        "currency": row.currency,
+        "net": format_micros(row.net_micros),
+        "tax": format_micros(row.tax_micros),
+        "total": format_micros(row.total_micros),
+        "credits": row.printed.get("credits"),
+    }
+    return Event(row.tenant_id, str(row.id), data)
 
 
 def _take_numbers(session: Session, prefix: str, count: int) -> int:

@@ -9,12 +9,15 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid
 from app.core.ids import new_id
+from app.core.money import format_micros
 from app.db import LostRace, rowcount
 from app.domain.audit import service as audit
 from app.domain.billing import ledger, standing
 from app.domain.billing.ledger import Balances, Movement
 from app.domain.billing.models import Invoice, Payment, PaymentMatch
 from app.domain.tenants.models import Tenant
+from app.domain.webhooks import events
+from app.domain.webhooks.events import Event
 
 METHODS = ("bank", "cash", "card")
 
@@ -45,6 +48,7 @@ def receive(session: Session, tenant: Tenant, receipt: Receipt, *, actor: str, n
     _enter(session, balances, payment, now)
     match(session, tenant.id, receipt.currency, now=now, first=receipt.invoice_ids)
     standing.lift(session, tenant.id, actor=actor, now=now)
+    events.tell(session, events.PAYMENT_RECEIVED, [_as_event(payment)], now=now)
     audit.record(
         session, actor, "payment.receive", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id,
         amount_micros=receipt.amount_micros, currency=receipt.currency, reference=receipt.reference,
@@ -130,6 +134,18 @@ def matches_of(session: Session, invoice: Invoice) -> list[tuple[PaymentMatch, P
 def credit_of(session: Session, tenant_id: int, currency: str) -> int:
     """What the tenant could be paid back."""
     return sum(payment.unmatched_micros for payment in _unmatched(session, tenant_id, currency))
+
+
+def _as_event(payment: Payment) -> Event:
+    data = {
+        "amount": format_micros(payment.amount_micros),
+        "currency": payment.currency,
+        "method": payment.method,
+        "reference": payment.reference,
+        "received_on": payment.received_on.isoformat(),
+        "unmatched": format_micros(payment.unmatched_micros),
+    }
+    return Event(payment.tenant_id, str(payment.id), data)
 
 
 def _check(receipt: Receipt) -> None:

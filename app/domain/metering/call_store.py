@@ -183,9 +183,9 @@ def change_hold(
         raise LostRace
 
 
-def insert_refusal(connection: Connection, **values: Any) -> None:
-    """Keep a refusal; the same call refused for the same reason again is kept once."""
-    driver.run(connection, _INSERT_REFUSAL, values)
+def insert_refusal(connection: Connection, **values: Any) -> bool:
+    """Keep a refusal; False: the same call was refused for the same reason before."""
+    return driver.run(connection, _INSERT_REFUSAL, values)[1] == 1
 
 
 def _first(connection: Connection, statement: str, values: dict[str, Any]) -> Any:

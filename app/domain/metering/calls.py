@@ -18,9 +18,10 @@ from app.core.errors import NotFound
 from app.core.ids import new_id
 from app.core.periods import Interval, period_days
 from app.core.quantities import billed_quantity, whole_steps
-from app.domain.metering import call_store, holds, store
+from app.domain.metering import call_store, holds, limit_events, store
 from app.domain.metering.call_store import LimitedMeter, Standing
 from app.domain.metering.holds import CONCURRENT, Change, HoldName
+from app.domain.metering.limit_events import AtLimit
 from app.domain.metering.models import NO_PERIOD
 from app.domain.subscriptions import moves
 
@@ -66,6 +67,7 @@ class MetLimit(NamedTuple):
     used: int
     on_hold: int
     wanted: int
+    period_on: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,14 +329,14 @@ def _calls_meter(row: Any) -> LimitedMeter:
 
 def _met(meter: LimitedMeter, standing: Standing, wanted: int) -> MetLimit:
     used, on_hold, carried_in = standing
-    return MetLimit(meter.resource_code, meter.included, carried_in, used, on_hold, wanted)
+    return MetLimit(meter.resource_code, meter.included, carried_in, used, on_hold, wanted, meter.period_on)
 
 
 def _keep_refusal(
     connection: Connection, tenant_id: int, source_id: int, call: Call, decision: Decision, now: datetime
 ) -> None:
-    limit = decision.limit or MetLimit("", None, 0, 0, 0, 0)
-    call_store.insert_refusal(
+    limit = decision.limit or MetLimit("", None, 0, 0, 0, 0, NO_PERIOD)
+    is_new = call_store.insert_refusal(
         connection,
         tenant_id=tenant_id,
         id=new_id(),
@@ -352,3 +354,7 @@ def _keep_refusal(
         caller=call.caller[:64],
         callee=call.callee[:255],
     )
+    if is_new and limit.included is not None:
+        total, period_on = limit.included + limit.carried_in, str(limit.period_on)
+        full = AtLimit(tenant_id, limit.resource, period_on, decision.reason, total, limit.used, limit.on_hold)
+        limit_events.tell(connection, [full], now=now)

@@ -20,7 +20,7 @@ from app.core.periods import EARLIEST_YEAR, Interval, period_days
 from app.core.quantities import billed_quantity
 from app.core.usage import Unreadable, UsageEvent
 from app.db import LostRace, as_moment
-from app.domain.metering import holds, opening, store, thresholds
+from app.domain.metering import holds, opening, quarantine_events, store, thresholds
 from app.domain.metering.holds import CallReport, Change, MeterKey
 from app.domain.metering.split import split
 from app.domain.metering.thresholds import Move
@@ -100,6 +100,7 @@ class _Batch:
         self.session, self.connection, self.source_id, self.now = session, session.connection(), source_id, now
         self.received_at = store.stamp(self.connection, now)
         self.days: dict[tuple[int, date], tuple[str, str, bool]] = {}
+        self.kept_aside: list[str] = []  # reasons of what went into quarantine
 
     def run(self, reports: Sequence[Report]) -> list[Result]:
         events = [report.outcome for report in reports if isinstance(report.outcome, UsageEvent)]
@@ -120,6 +121,7 @@ class _Batch:
                 if outcome.hold or outcome.call_id:
                     calls.append(CallReport(row["tenant_id"], outcome.call_id, outcome.hold))
             results.append(result)
+        quarantine_events.tell(self.connection, self.kept_aside, now=self.now)
         if rows:
             self._count(rows, holds.settle(self.connection, self.source_id, calls, now=self.now))
         return results
@@ -259,6 +261,8 @@ class _Batch:
                 "received_at": self.received_at,
             },
         )
+        if added:
+            self.kept_aside.append(problem.code)
         if problem.code == "conflict":
             return Result("conflict", "conflict", problem.detail)
         return Result("quarantined" if added else "duplicate", problem.code, problem.detail)

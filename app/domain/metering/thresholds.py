@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import Connection, select, tuple_
 from sqlalchemy.orm import Session
@@ -11,8 +12,12 @@ from sqlalchemy.orm import Session
 from app.db import insert_new
 from app.domain.catalog.models import Resource
 from app.domain.jobs import service as jobs
+from app.domain.metering import limit_events
+from app.domain.metering.limit_events import AtLimit
 from app.domain.metering.models import ThresholdCrossing
 from app.domain.tenants.models import Tenant
+from app.domain.webhooks import events
+from app.domain.webhooks.events import Event
 
 MAIL = "threshold_mail"  # the kind of the job that tells of it
 MOST = 6
@@ -53,6 +58,11 @@ class Move:
             return []
         return [each for each in self.thresholds if self.before * 100 < each * self.total <= self.after * 100]
 
+    @property
+    def fills(self) -> bool:
+        """Whether it takes the last that was left."""
+        return self.before < self.total <= self.after
+
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
@@ -69,10 +79,12 @@ def as_read(stored: str | list[int]) -> tuple[int, ...]:
 
 
 def note_crossed(connection: Connection, moves: Iterable[Move], *, now: datetime) -> None:
-    """Note what the moves crossed, and ask for one mail per meter: about the highest that is new.
+    """Note what the moves crossed, and ask for one mail and webhook per meter: about the highest that is new.
 
     In the transaction that moves the meters. No statement where nothing was crossed.
     """
+    moves = list(moves)
+    limit_events.tell(connection, (_full(move) for move in moves if move.fills), now=now)
     rows = [
         {
             "tenant_id": move.tenant_id,
@@ -92,10 +104,32 @@ def note_crossed(connection: Connection, moves: Iterable[Move], *, now: datetime
     for new in insert_new(connection, ThresholdCrossing, rows, _KEY):
         meter = (new.tenant_id, new.resource_code, new.period_on)
         highest[meter] = max(new.percent, highest.get(meter, 0))
+    reached = (row for row in rows if highest.get(_meter_of(row)) == row["percent"])
+    events.tell(connection, events.THRESHOLD_REACHED, map(_as_event, reached), now=now)
     for (tenant_id, code, period_on), percent in highest.items():
         key = f"{MAIL}/{tenant_id}/{code}/{period_on}/{percent}"
         payload = {"tenant_id": tenant_id, "resource_code": code, "period_on": str(period_on), "percent": percent}
         jobs.enqueue(connection, MAIL, key, payload, now=now)
+
+
+def _full(move: Move) -> AtLimit:
+    return AtLimit(move.tenant_id, move.resource_code, move.period_on, limit_events.USED_UP, move.total, move.after)
+
+
+def _meter_of(row: dict[str, Any]) -> tuple[int, str, date]:
+    return row["tenant_id"], row["resource_code"], row["period_on"]
+
+
+def _as_event(row: dict[str, Any]) -> Event:
+    tenant_id, code, period_on = _meter_of(row)
+    data = {
+        "resource": code,
+        "period_on": period_on.isoformat(),
+        "percent": row["percent"],
+        "used": row["used"],
+        "total": row["total"],
+    }
+    return Event(tenant_id, f"{tenant_id}/{code}/{period_on}/{row['percent']}", data)
 
 
 def of_period(session: Session, tenant_id: int, period_on: date) -> list[Crossed]:

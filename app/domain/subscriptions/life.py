@@ -13,6 +13,8 @@ from app.domain.audit import service as audit
 from app.domain.subscriptions.models import Subscription, SubscriptionEvent
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
+from app.domain.webhooks import events as webhooks
+from app.domain.webhooks.events import Event
 
 TRIAL, ACTIVE, PAST_DUE, SUSPENDED, CANCELLED = "trial", "active", "past_due", "suspended", "cancelled"
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -26,9 +28,10 @@ MOST_AT_ONCE = 500  # trials that one transaction ends
 SYSTEM = "Ringplan"  # who acts where nobody does
 
 
-def begin(session: Session, subscription: Subscription, *, actor: str, at: datetime) -> None:
+def begin(session: Session, subscription: Subscription, *, actor: str, at: datetime, now: datetime) -> None:
     """Note how a new subscription begins."""
     _note(session, subscription, subscription.status, "started", actor, at)
+    tell_of_change(session, subscription, "started", at, now=now)
 
 
 def turn(
@@ -62,6 +65,7 @@ def turn(
         raise LostRace
     session.refresh(subscription)
     _note(session, subscription, status, why, actor, at or now)
+    tell_of_change(session, subscription, why, at or now, now=now)
     tenant = subscription.tenant
     details = {"before": before, "why": why}
     audit.record(
@@ -156,3 +160,15 @@ def _note(session: Session, subscription: Subscription, status: str, why: str, a
         )
     )
     session.flush()
+
+
+def tell_of_change(session: Session, subscription: Subscription, why: str, at: datetime, *, now: datetime) -> None:
+    """Say that it is on another package (`moved`) or has another status (`why` of its last step) from `at` on."""
+    data = {
+        "package": subscription.package.code,
+        "status": subscription.status,
+        "why": why,
+        "since": at.isoformat(),
+    }
+    event = Event(subscription.tenant_id, str(new_id()), data)
+    webhooks.tell(session, webhooks.SUBSCRIPTION_CHANGED, [event], now=now)

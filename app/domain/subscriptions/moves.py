@@ -121,6 +121,8 @@ def _move(
         details = {"before": before.code, "package": package.code}
         _note(session, subscription, "subscription.move", actor, now, **details)
     session.refresh(subscription)
+    if rowcount(moved) == 1 and before.id != package.id:
+        life.tell_of_change(session, subscription, "moved", at, now=now)
     return rowcount(moved) == 1
 
 

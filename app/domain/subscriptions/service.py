@@ -234,7 +234,7 @@ def _start(
     session.add(subscription)
     session.flush()
     moves.open_segment(session, subscription, package, started_at)
-    life.begin(session, subscription, actor=actor, at=started_at)
+    life.begin(session, subscription, actor=actor, at=started_at, now=now)
     audit.record(
         session,
         actor,

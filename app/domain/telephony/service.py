@@ -14,6 +14,8 @@ from app.core.ids import new_id, new_ids
 from app.db import LostRace, insert_new, rowcount, run_in_transaction
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package, PackageLimit, Resource
+from app.domain.metering import limit_events
+from app.domain.metering.limit_events import AtLimit
 from app.domain.metering.models import NO_PERIOD, Meter, Refusal
 from app.domain.subscriptions import moves
 from app.domain.subscriptions.models import Subscription
@@ -142,6 +144,8 @@ def _keep_refusal(
             callee=", ".join(names)[:255],
         )
     )
+    full = AtLimit(tenant_id, limit["resource"], str(NO_PERIOD), LIMIT_REACHED, limit["included"], limit["used"])
+    limit_events.tell(session, [full], now=now)
 
 
 def _checked(session: Session, tenant: Tenant, resource_code: str, wanted: Sequence[Wanted]) -> list[Wanted]:
