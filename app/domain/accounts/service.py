@@ -25,7 +25,7 @@ from app.domain.accounts.keys import (
     verify_key,
 )
 from app.domain.accounts.models import Account, ApiKey, SignIn, Source
-from app.domain.accounts.roles import Role, fits
+from app.domain.accounts.roles import Permission, Role, fits, who_may
 from app.domain.accounts.sign_in import (
     authenticate,
     change_password,
@@ -150,7 +150,10 @@ def threshold_readers(session: Session, tenant_id: int) -> list[Account]:
 def webhook_managers(session: Session, tenant_id: int | None) -> list[Account]:
     """Who looks after the webhooks of a tenant, or of the provider: none of them disabled."""
     of_side = Account.tenant_id.is_(None) if tenant_id is None else Account.tenant_id == tenant_id
-    return list(session.scalars(select(Account).where(of_side, Account.disabled_at.is_(None)).order_by(Account.id)))
+    may = Account.role.in_(who_may(Permission.CHANGE_WEBHOOKS, is_staff=tenant_id is None))
+    return list(
+        session.scalars(select(Account).where(of_side, may, Account.disabled_at.is_(None)).order_by(Account.id))
+    )
 
 
 def set_threshold_mail(session: Session, account_id: int, wanted: bool, *, actor: str, now: datetime) -> None:
