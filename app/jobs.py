@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app import mail, notices
 from app.core.clock import utc_now
 from app.db import run_in_transaction
+from app.domain.accounts import links, recovery
 from app.domain.billing import dunning, issuing, run as bill_run, standing
 from app.domain.billing.dunning import Schedule
 from app.domain.billing.terms import Terms
@@ -48,12 +49,15 @@ HANDLERS: dict[str, Handler] = {
     bill_run.KIND: _bill,
     dunning.MAIL: notices.tell_of_dunning,
     endpoints.MAIL: notices.tell_of_endpoint,
+    recovery.RESET: recovery.begin_reset,
+    recovery.NOTICE: notices.tell_of_account,
 }
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
 OUTSIDE: dict[str, Callable[[str, dict[str, Any]], None]] = {
     mail.KIND: mail.send,
     notices.INVOICE_MAIL: notices.send_invoice,
+    links.MAIL: notices.send_link,
 }
 
 PERIODIC: tuple[Periodic, ...] = (
@@ -65,6 +69,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(hours=1), jobs.forget_done),
     Periodic(timedelta(hours=1), delivery.forget),
     Periodic(timedelta(hours=1), quote.forget),
+    Periodic(timedelta(hours=1), links.forget),
 )
 
 

@@ -78,9 +78,13 @@ def post(
     A job of another `kind` is told what the mail is `about`, and sends it with more than its words.
     `mail/<template>.txt` has it as the blocks `subject` and `body`; `link(endpoint, …)` in them is a page's address.
     """
+    jobs.enqueue(session, kind, key, words(to, template, **context) | (about or {}), now=now)
+
+
+def words(to: str, template: str, **context: Any) -> dict[str, Any]:
+    """What `send` sends: to whom, the subject and the body."""
     subject, body = (render_block(f"mail/{template}.txt", block, link=link, **context) for block in ("subject", "body"))
-    payload = {"to": to, "subject": " ".join(subject.split()), "body": body.strip() + "\n"}
-    jobs.enqueue(session, kind, key, payload | (about or {}), now=now)
+    return {"to": to, "subject": " ".join(subject.split()), "body": body.strip() + "\n"}
 
 
 def send(key: str, payload: dict[str, Any], attached: Sequence[Attachment] = ()) -> None:

@@ -1,6 +1,6 @@
 """What people are told by mail: jobs that turn an event into a mail to each of its readers."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from flask import current_app
@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from app import mail
 from app.config import Settings
-from app.db import snapshot
-from app.domain.accounts import service as accounts
+from app.core.clock import utc_now
+from app.core.ids import new_id
+from app.db import run_in_transaction, snapshot
+from app.domain.accounts import links, recovery, service as accounts
 from app.domain.billing import dunning, issuing, service as billing
 from app.domain.billing.models import Invoice
 from app.domain.changes import offers
@@ -17,6 +19,7 @@ from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
 from app.domain.webhooks import endpoints
 from app.domain.webhooks.models import WebhookEndpoint
+from app.domain.tenants.models import Tenant
 
 INVOICE_MAIL = "mail.invoice"  # a mail with an invoice, which is set as it is sent
 
@@ -111,6 +114,29 @@ def send_invoice(key: str, payload: dict[str, Any]) -> None:
         invoice = billing.get(session, payload["tenant_id"], payload["invoice_id"])
         content = current_app.extensions["invoice_files"].pdf(invoice, billing.lines_of(session, invoice))
     mail.send(key, payload, [mail.Attachment(invoice.filename + ".pdf", content, "application/pdf")])
+
+
+def send_link(key: str, payload: dict[str, Any]) -> None:
+    """Send a link to whom it is for: its token is made here and stands in this mail alone, never in the database."""
+    if words := run_in_transaction(lambda session: _link_words(session, payload["link_id"])):
+        mail.send(key, words)
+
+
+def _link_words(session: Session, link_id: int) -> dict[str, Any] | None:
+    """The mail; none when the link was used or withdrawn meanwhile."""
+    armed = links.arm(session, link_id, now=utc_now())
+    if armed is None:
+        return None
+    sent, token = armed
+    hours = links.LIFE[links.Purpose(sent.purpose)] // timedelta(hours=1)
+    tenant = session.get(Tenant, sent.tenant_id) if sent.tenant_id else None
+    return mail.words(sent.email, f"link_{sent.purpose}", token=token, sent=sent, tenant=tenant, hours=hours)
+
+
+def tell_of_account(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    """Tell somebody what happened to their account."""
+    what, key = payload["what"], f"{recovery.NOTICE}/{new_id()}"
+    mail.post(session, key, payload["to"], f"account_{what}", now=now, email=payload["to"], **payload["about"])
 
 
 def _payers(session: Session, invoice: Invoice) -> dict[str, str]:

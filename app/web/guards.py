@@ -20,7 +20,8 @@ from app.web.auth.next_page import local_page
 from app.web.kit.render import is_htmx, redirect_to
 
 # The gate asks for an API key, the webhook for a signature.
-OPEN_ENDPOINTS = frozenset({"static", "auth.login", "healthz", "readyz", "gate", "stripe_webhook"})
+MAILED_LINKS = frozenset({"auth.forgot", "auth.reset", "auth.invitation", "auth.new_email"})  # a token proves who asks
+OPEN_ENDPOINTS = MAILED_LINKS | {"static", "auth.login", "healthz", "readyz", "gate", "stripe_webhook"}
 OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 View = TypeVar("View", bound=Callable[..., Any])

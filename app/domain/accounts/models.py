@@ -3,12 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db import Base, Code, Id, Line, Ref, Utc, UtcDateTime
 
 MARK_LENGTH = 16  # hexadecimal digits of a token's hash that name a sign-in to its owner
+
+_INVITED = "purpose = 'invitation' AND used_at IS NULL AND withdrawn_at IS NULL"
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class Account(Base):
@@ -63,8 +69,32 @@ class SignIn(Base):
         return self.token_hash[:MARK_LENGTH]
 
 
+class MailedLink(Base):
+    """A link that goes out by mail and opens one thing once; see links.py. Global, since nobody is signed in yet."""
+
+    __tablename__ = "mailed_link"
+    __table_args__ = (
+        CheckConstraint("(purpose = 'invitation') = (account_id IS NULL)", name="of_an_account_or_to_one"),
+        CheckConstraint("(purpose = 'invitation') = (role IS NOT NULL)", name="invited_with_a_role"),
+        Index("invited_once", "tenant_id", "email", unique=True, **_where(f"tenant_id IS NOT NULL AND {_INVITED}")),
+        Index("staff_invited_once", "email", unique=True, **_where(f"tenant_id IS NULL AND {_INVITED}")),
+    )
+    id: Mapped[Id]
+    purpose: Mapped[Code]  # a links.Purpose
+    email: Mapped[Line]  # where it goes
+    token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)  # SHA-256; none until its mail is sent
+    account_id: Mapped[Ref | None] = mapped_column(ForeignKey("account.id"), index=True)
+    tenant_id: Mapped[Ref | None] = mapped_column(ForeignKey("tenant.id"))  # an invitation's, as is the role
+    role: Mapped[str | None] = mapped_column(String(16))
+    asked_by: Mapped[Line]
+    created_at: Mapped[Utc]
+    expires_at: Mapped[Utc]
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class SignInAttempt(Base):
-    """One try at a password, right or wrong: what the throttle counts."""
+    """One try, right or wrong: what the throttle counts."""
 
     __tablename__ = "sign_in_attempt"
     __table_args__ = (

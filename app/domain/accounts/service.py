@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.db import rowcount
-from app.domain.accounts import passwords
+from app.domain.accounts import links, passwords
 from app.domain.accounts.keys import (
     SCOPES,
     KnownKey,
@@ -52,10 +52,13 @@ __all__ = [
     "KnownKey",
     "SignIn",
     "Source",
+    "add",
     "authenticate",
     "by_email",
     "change_password",
     "change_role",
+    "check_role",
+    "checked_email",
     "create_source",
     "create_staff",
     "create_user",
@@ -173,7 +176,7 @@ def change_role(session: Session, account: Account, role: Role, *, actor: str, n
 
     Raises Invalid (`wrong_role`) for a role of the other side, Conflict (`last_owner`).
     """
-    _check_role(role, is_staff=account.is_staff)
+    check_role(role, is_staff=account.is_staff)
     _lock_with_owners(session, account)
     before = account.role
     if _change(session, account, Account.role != role, role=role):
@@ -198,6 +201,7 @@ def disable_account(session: Session, account: Account, *, actor: str, now: date
     _lock_with_owners(session, account)
     if _change(session, account, Account.disabled_at.is_(None), disabled_at=now):
         end_all(session, account.id, now=now)
+        links.withdraw_all(session, account, now=now)
         _record(session, "account.disable", account, actor, now)
 
 
@@ -240,7 +244,8 @@ def _is_owner(account: Any) -> ColumnElement[bool]:
     return and_(account.tenant_id.is_(None), account.role == Role.OWNER, account.disabled_at.is_(None))
 
 
-def _check_role(role: Role, *, is_staff: bool) -> None:
+def check_role(role: Role, *, is_staff: bool) -> None:
+    """Raise Invalid (`wrong_role`) for a role of the other side."""
     if not fits(role, is_staff=is_staff):
         raise Invalid("wrong_role", f"“{role}” is no role of this side.", field="role")
 
@@ -248,6 +253,43 @@ def _check_role(role: Role, *, is_staff: bool) -> None:
 def reset_password(session: Session, account: Account, new: str, *, actor: str, now: datetime) -> None:
     """Give somebody else a new password, which ends all their sign-ins. Raises Invalid (field `new`)."""
     set_password(session, account.id, passwords.make_hash(new, account.email), actor=actor, now=now)
+
+
+def checked_email(email: str) -> str:
+    """The address as it is kept. Raises Invalid (`invalid_email`) for what is none."""
+    address = normal_email(email)
+    if not _EMAIL.fullmatch(address):
+        raise Invalid("invalid_email", f"“{email}” is not an e-mail address.", field="email")
+    return address
+
+
+def add(
+    session: Session,
+    tenant_id: int | None,
+    email: str,
+    name: str,
+    password_hash: str,
+    *,
+    role: Role,
+    actor: str,
+    now: datetime,
+) -> Account:
+    """An account with a password that was hashed before. Raises Conflict (`email_taken`)."""
+    if session.scalar(select(Account.id).where(Account.email == email)):
+        raise Conflict("email_taken", f"“{email}” already has an account.", field="email")
+    account = Account(
+        id=new_id(),
+        email=email,
+        name=name.strip()[:255] or email,
+        password_hash=password_hash,
+        tenant_id=tenant_id,
+        role=role,
+        created_at=now,
+    )
+    session.add(account)
+    session.flush()
+    _record(session, "account.create", account, actor, now, role=role)
+    return account
 
 
 def _create(
@@ -261,25 +303,10 @@ def _create(
     actor: str,
     now: datetime,
 ) -> Account:
-    address = normal_email(email)
-    _check_role(role, is_staff=tenant_id is None)
-    if not _EMAIL.fullmatch(address):
-        raise Invalid("invalid_email", f"“{email}” is not an e-mail address.", field="email")
-    if session.scalar(select(Account.id).where(Account.email == address)):
-        raise Conflict("email_taken", f"“{address}” already has an account.", field="email")
-    account = Account(
-        id=new_id(),
-        email=address,
-        name=name.strip()[:255] or address,
-        password_hash=passwords.make_hash(password, address),
-        tenant_id=tenant_id,
-        role=role,
-        created_at=now,
-    )
-    session.add(account)
-    session.flush()
-    _record(session, "account.create", account, actor, now, role=role)
-    return account
+    address = checked_email(email)
+    check_role(role, is_staff=tenant_id is None)
+    password_hash = passwords.make_hash(password, address)
+    return add(session, tenant_id, address, name, password_hash, role=role, actor=actor, now=now)
 
 
 def _record(session: Session, act: str, account: Account, actor: str, now: datetime, **details: Any) -> None:

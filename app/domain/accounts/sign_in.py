@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from app.core.errors import Invalid, NotFound, Throttled
 from app.core.ids import new_id
 from app.db import as_moment, as_stamp, db, read_once, rowcount, run_in_transaction
-from app.domain.accounts import passwords
-from app.domain.accounts.models import MARK_LENGTH, Account, SignIn, SignInAttempt
+from app.domain.accounts import links, passwords
+from app.domain.accounts.models import MARK_LENGTH, Account, MailedLink, SignIn, SignInAttempt
 from app.domain.accounts.roles import Role
 from app.domain.audit import service as audit
 
@@ -109,7 +109,7 @@ def refuse_if_throttled(
     until = max((at for at in free if at), default=None)
     if until:
         seconds = max(1, math.ceil((until - now).total_seconds()))
-        raise Throttled("too_many_attempts", "Too many attempts to sign in. Try again later.", retry_after=seconds)
+        raise Throttled("too_many_attempts", "Too many attempts. Try again later.", retry_after=seconds)
 
 
 def _free_at(session: Session, limit: int, now: datetime, *which: ColumnElement[bool]) -> datetime | None:
@@ -249,19 +249,28 @@ def change_password(
     attempts to sign in. Commits by itself.
     """
     new_hash = passwords.make_hash(new, normal_email(email))
+    account_id = confirm_password(session, email, current, address=address, now=now)
+    run_in_transaction(lambda act: set_password(act, account_id, new_hash, actor=email, now=now, keep=keep))
+
+
+def confirm_password(session: Session, email: str, current: str, *, address: str, now: datetime) -> int:
+    """The id of one's own account, once its password was said again. Raises Invalid (field `current`) and Throttled.
+
+    Guesses count as attempts to sign in. Commits by itself.
+    """
     try:
-        account_id = authenticate(session, email, current, address=address, now=now).id
+        return authenticate(session, email, current, address=address, now=now).id
     except Invalid as error:
         raise Invalid("wrong_password", "This is not your current password.", field="current") from error
-    run_in_transaction(lambda act: set_password(act, account_id, new_hash, actor=email, now=now, keep=keep))
 
 
 def set_password(
     session: Session, account_id: int, new_hash: str, *, actor: str, now: datetime, keep: str = ""
 ) -> None:
-    """Put the new hash in place and end every sign-in but `keep`."""
+    """Put the new hash in place, end every sign-in but `keep`, and close the links by which to choose another one."""
     account = session.get_one(Account, account_id)
     account.password_hash = new_hash
+    links.withdraw(session, MailedLink.account_id == account_id, now=now)
     end_all(session, account_id, now=now, but=keep)
     audit.record(session, actor, "account.password", f"account:{account.email}", now=now, tenant_id=account.tenant_id)
 

@@ -4,4 +4,4 @@ from flask import Blueprint
 
 bp = Blueprint("account", __name__, url_prefix="/account")
 
-from app.web.account import password, profile, sessions  # noqa: E402, F401  views register on `bp`
+from app.web.account import email, password, profile, sessions  # noqa: E402, F401  views register on `bp`

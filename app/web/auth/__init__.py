@@ -1,1 +1,1 @@
-"""Signing in and out."""
+"""Signing in and out, and what links from mails open."""

@@ -7,7 +7,7 @@ from app.core.errors import Invalid, Throttled
 from app.db import db
 from app.domain.accounts import service as accounts
 from app.domain.accounts.roles import Permission
-from app.web.account.kit import later
+from app.web.account import kit as account_kit
 from app.web.auth.forms import SignInForm
 from app.web.auth.next_page import local_page
 from app.web.guards import current_user, home_url, needs, sign_in, sign_out
@@ -45,7 +45,7 @@ def login() -> Response:
         form.form_errors.append(gettext("The e-mail address or the password is not right."))
         return _ask(form, 422)
     except Throttled as error:
-        return _later("auth/login.html", form, error)
+        return later("auth/login.html", form, error)
     sign_in(account)
     return redirect_to(local_page(form.next.data) or home_url())
 
@@ -62,9 +62,9 @@ def _ask(form: SignInForm, status: int = 200) -> Response:
     return render("auth/login.html", form=form, status=status)
 
 
-def _later(template: str, form: Form, error: Throttled) -> Response:
+def later(template: str, form: Form, error: Throttled) -> Response:
     """The form again, saying when to come back."""
-    headers = later(form, error)
+    headers = account_kit.later(form, error)
     response = render(template, form=form, status=429)
     response.headers.update(headers)
     return response
