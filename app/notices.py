@@ -17,9 +17,9 @@ from app.domain.billing.models import Invoice
 from app.domain.changes import offers
 from app.domain.metering import meters, thresholds
 from app.domain.subscriptions import service as subscriptions
+from app.domain.tenants.models import Tenant
 from app.domain.webhooks import endpoints
 from app.domain.webhooks.models import WebhookEndpoint
-from app.domain.tenants.models import Tenant
 
 INVOICE_MAIL = "mail.invoice"  # a mail with an invoice, which is set as it is sent
 
