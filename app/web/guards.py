@@ -96,7 +96,7 @@ def init_app(app: Flask) -> None:
     # remember cookie that is not used, and load the visitor for error pages when the database is away.
     app.login_manager = manager  # type: ignore[attr-defined]
     app.jinja_env.globals["current_user"] = current_user
-    app.jinja_env.globals["may"] = may
+    app.jinja_env.globals.update(may=may, may_open=may_open)
     app.before_request(require_rights)
 
 
@@ -114,7 +114,7 @@ def require_rights() -> ResponseReturnValue | None:
     if not visitor.is_authenticated:
         return redirect_to(url_for("auth.login", next=_page_to_return_to()))
     _check_side(visitor)
-    _check_permission()
+    _check_permission(visitor)
     if visitor.due:
         _keep_alive(visitor.token)
     return None
@@ -131,23 +131,35 @@ def _check_side(visitor: Visitor) -> None:
         g.tenant_id = visitor.tenant_id
 
 
-def _check_permission() -> None:
-    needed: Needs | None = getattr(current_app.view_functions[str(request.endpoint)], "needs", None)
-    if needed is None:  # nobody said who may
+def _check_permission(visitor: Visitor) -> None:
+    permission = _needed(str(request.endpoint), request.method)
+    if permission is None:  # nobody said who may
         abort(403)
-    require(needed.to_look if request.method in SAFE_METHODS else needed.to_change)
-
-
-def require(permission: Permission) -> None:
-    """For a part of a view that needs more than the view. Raises MissingPermission."""
-    if not current_user.may(permission):
+    if not visitor.may(permission):
         raise MissingPermission(permission)
+
+
+def _needed(endpoint: str, method: str) -> Permission | None:
+    """The permission that the view names; None where it names none."""
+    named: Needs | None = getattr(current_app.view_functions[endpoint], "needs", None)
+    if named is None:
+        return None
+    return named.to_look if method in SAFE_METHODS else named.to_change
 
 
 def may(permission: str) -> bool:
     """For templates: whether to offer what needs the permission. Raises ValueError for a name that there is not."""
     wanted = Permission(permission)
     return bool(current_user.is_authenticated) and bool(current_user.may(wanted))
+
+
+def may_open(target: str, method: str = "GET") -> bool:
+    """For templates: whether to offer a page of the visitor's own side, by its endpoint or its address."""
+    endpoint = target
+    if "/" in target:
+        endpoint = str(current_app.url_map.bind("").match(urlsplit(target).path, method)[0])
+    permission = _needed(endpoint, method)
+    return permission is None or may(permission)
 
 
 def sign_in(account: Account) -> None:

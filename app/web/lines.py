@@ -140,6 +140,7 @@ class LinePages:
 
     def again(self, code: str, allocation_id: int) -> Response:
         """Undo a release."""
+        self._resource(code)
         before = db.session().get(Allocation, (self.tenant_id, allocation_id))
         wanted = [Wanted(before.name)] if before else []
         actor, now = current_user.email, utc_now()

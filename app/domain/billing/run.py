@@ -71,7 +71,7 @@ def finalise(session: Session, run_id: int, *, actor: str, now: datetime) -> Non
 
 
 def close(session: Session, run_id: int, *, actor: str, now: datetime) -> None:
-    """End a reviewed run; its drafts stay for a person. Raises Conflict (`wrong_phase`)."""
+    """End a reviewed run; its drafts stay for a person. Raises NotFound, Conflict (`wrong_phase`)."""
     _move(session, run_id, REVIEW, DONE, open_mark=None, ended_at=now)
     audit.record(session, actor, "bill_run.close", f"bill_run:{run_id}", now=now)
 
@@ -243,6 +243,7 @@ def _move(session: Session, run_id: int, before: str, after: str, **values: Any)
         .execution_options(synchronize_session=False)
     )
     if rowcount(moved) != 1:
+        get(session, run_id)
         raise Conflict("wrong_phase", "The bill run has moved on meanwhile.")
 
 

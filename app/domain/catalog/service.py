@@ -120,9 +120,11 @@ def publish(session: Session, package: Package, spec: PackageSpec, *, actor: str
 def undo_publish(session: Session, package: Package, number: int, *, actor: str, now: datetime) -> PackageRevision:
     """Take revision `number` back within a day: a new revision equal to the one before; usage made meanwhile stays.
 
-    Raises Conflict (`nothing_to_undo`) where it is not the current one, is the first one, or a day has passed.
+    Raises NotFound, Conflict (`nothing_to_undo`) where it is not the current one, is the first, or a day has passed.
     """
     current = package.revision
+    if number > current.number:
+        raise NotFound("unknown_revision", f"{package.name} has no revision {number}.")
     before = session.scalar(
         select(PackageRevision).where(PackageRevision.package_id == package.id, PackageRevision.number == number - 1)
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from app.core.errors import Conflict, Invalid
+from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.db import insert_new, rowcount
 from app.domain.audit import service as audit
@@ -49,7 +49,7 @@ def ask(
 def close(
     session: Session, tenant: Tenant, request_id: int, status: str, answer: str, *, actor: str, now: datetime
 ) -> None:
-    """It is `approved`, `declined` or `withdrawn`, once. Raises Invalid, Conflict (`already_decided`)."""
+    """It is `approved`, `declined` or `withdrawn`, once. Raises Invalid, NotFound, Conflict (`already_decided`)."""
     closed = session.execute(
         update(ChangeRequest)
         .where(ChangeRequest.tenant_id == tenant.id, ChangeRequest.id == request_id, ChangeRequest.status == "open")
@@ -57,6 +57,8 @@ def close(
         .execution_options(synchronize_session=False)
     )
     if rowcount(closed) != 1:
+        if session.get(ChangeRequest, (tenant.id, request_id)) is None:
+            raise NotFound("unknown_request", "There is no such request.")
         raise Conflict("already_decided", "This request was decided meanwhile.")
     _note(session, tenant, f"request.{status}", actor, now)
 
