@@ -17,6 +17,7 @@ from app.domain.metering.statement import minor_unit_micros
 
 TIMEOUT_SECONDS = 15
 TOLERANCE_SECONDS = 300  # how old a signed notice may be
+TOP_UP = "top-up"  # in place of an invoice
 PAID_BY = ("checkout.session.completed", "checkout.session.async_payment_succeeded")
 
 
@@ -32,8 +33,7 @@ class Stripe:
 
     def pay_link(self, wanted: PayRequest) -> str:
         """A Checkout Session for what is open. Raises GatewayError."""
-        key = f"{wanted.tenant_id}-{wanted.invoice_id}-{wanted.open_micros}-{wanted.on}"
-        session = self._post("/v1/checkout/sessions", _form_of(wanted), key)
+        session = self._post("/v1/checkout/sessions", _form_of(wanted), f"{wanted.tenant_id}-{wanted.wish}")
         url = str(session.get("url", ""))
         if not url:
             raise GatewayError("the session has no address to pay at")
@@ -91,7 +91,7 @@ def _form_of(wanted: PayRequest) -> dict[str, str]:
         "mode": "payment",
         "client_reference_id": wanted.number,
         "metadata[tenant]": str(wanted.tenant_id),
-        "metadata[invoice]": str(wanted.invoice_id),
+        "metadata[invoice]": TOP_UP if wanted.invoice_id is None else str(wanted.invoice_id),
         "line_items[0][quantity]": "1",
         "line_items[0][price_data][currency]": wanted.currency.lower(),
         "line_items[0][price_data][unit_amount]": str(wanted.open_micros // unit),
@@ -112,7 +112,7 @@ def _paid(event: dict[str, Any]) -> Paid | None:
     currency = str(session["currency"]).upper()
     return Paid(
         tenant_id=int(about["tenant"]),
-        invoice_id=int(about["invoice"]),
+        invoice_id=None if about["invoice"] == TOP_UP else int(about["invoice"]),
         reference=str(session.get("payment_intent") or session["id"]),
         amount_micros=int(session["amount_total"]) * minor_unit_micros(currency),
         currency=currency,

@@ -17,6 +17,7 @@ MOST_REMEMBERED = 1_000
 _REASONS = {
     "": "ok",
     "quota_exhausted": "quota-exceeded",
+    "balance_exhausted": "no-credit",
     "concurrency_reached": "max-concurrent-calls",
     "unknown_tenant": "tenant-not-found",
     "tenant_suspended": "no-credit",

@@ -69,6 +69,7 @@ def reason_choices() -> list[tuple[str, str]]:
     """The reasons as a filter calls them."""
     words = {
         "quota_exhausted": gettext("Used up"),
+        "balance_exhausted": gettext("Balance spent"),
         "concurrency_reached": gettext("Too many calls at once"),
         "limit_reached": gettext("No room for more"),
         "destination_blocked": gettext("Blocked destination"),

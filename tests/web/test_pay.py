@@ -14,9 +14,10 @@ from sqlalchemy import func, select
 
 from app.core.clock import utc_now
 from app.db import run_in_transaction
-from app.domain.billing import due, issuing, ledger, payments
+from app.domain.billing import due, issuing, ledger, payments, profiles
 from app.domain.billing.drafting import draft
 from app.domain.billing.models import GatewayEvent, Invoice, Payment
+from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Issuer, Terms
 from app.domain.insight import verify
 from app.domain.subscriptions import life, service as subscriptions
@@ -243,3 +244,64 @@ def test_without_both_secrets_nobody_can_pay_here(settings):
     assert of(settings) is not None
     assert of(replace(settings, STRIPE_SECRET_KEY="")) is None
     assert of(replace(settings, STRIPE_WEBHOOK_SECRET="")) is None
+
+
+@pytest.fixture
+def in_advance(acme, now):
+    """Acme pays in advance; its first invoice is open."""
+
+    def act(unit):
+        wanted = Profile("none", 14, prepaid=True, low_micros=5 * EURO)
+        profiles.save_profile(unit, unit.get_one(Tenant, acme.id), wanted, actor="nora", now=now)
+
+    run_in_transaction(act)
+    return acme
+
+
+def test_a_top_up_raises_the_balance_once_it_is_told(client, office, session, in_advance, fake):
+    page = office.get("/portal/balance")
+    assert "-€49.00" in page.text and "spent" in page.text and "2026-00001" in page.text
+    assert "Prepaid balance" in office.get("/portal").text
+    answer = office.submit("/portal/balance", {"amount": "60.00"})
+    assert (answer.status_code, answer.location) == (303, "https://checkout.stripe.com/c/pay/cs_1")
+    form = next(iter(fake.sessions.values()))["form"]
+    assert form["line_items[0][price_data][unit_amount]"] == "6000"
+    assert form["success_url"] == "https://portal.northline.example/portal/balance/paid"
+    assert office.submit("/portal/balance", {"amount": "60.00"}).location != answer.location  # twice is two top-ups
+    body = fake.event()
+    assert tell(client, body).text == "taken\n" and tell(client, body).text == "nothing to do\n"
+    assert owed(session, in_advance) == -11 * EURO
+    assert 'data-balance="11000000"' in office.get("/portal").text
+    assert session.scalars(select(Invoice)).one().status == "paid"
+    assert list(verify.differences(session, now=utc_now())) == []
+
+
+@pytest.mark.parametrize("amount", ["", "0", "100001", "x"])
+def test_no_odd_amount_is_topped_up(office, in_advance, fake, amount):
+    answer = office.submit("/portal/balance", {"amount": amount})
+    assert answer.status_code == 422 and "There is a problem" in answer.text
+    assert fake.sessions == {}
+
+
+def test_a_gateway_that_is_away_is_said_to_whoever_tops_up(office, in_advance, fake):
+    fake.refuse = True
+    answer = office.submit("/portal/balance", {"amount": "5"}, follow_redirects=True)
+    assert "cannot be reached just now" in answer.text
+
+
+def test_who_pays_afterwards_has_no_balance(office, acme):
+    assert office.get("/portal/balance").status_code == 404
+    assert "Prepaid balance" not in office.get("/portal").text
+    assert office.post("/portal/balance", data={"amount": "5"}).status_code in (400, 404)
+
+
+def test_the_provider_makes_a_tenant_prepaid_and_sees_its_balance(make, login, acme, session):
+    staff = login(make.staff())
+    page = staff.submit(
+        "/provider/tenants/acme/billing",
+        {"tax_code": "none", "payment_days": "14", "prepaid": "1", "low_micros": "5.00"},
+        follow_redirects=True,
+    )
+    assert page.status_code == 200
+    assert 'data-balance="-49000000"' in staff.get("/provider/tenants/acme").text
+    assert 'value="5.00"' in staff.get("/provider/tenants/acme/billing").text

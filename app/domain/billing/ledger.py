@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.core.ids import new_id
 from app.db import LostRace, insert_new, rowcount
 from app.domain.billing.models import LedgerBalance, LedgerEntry
+from app.domain.metering import prepaid
 
 PAGE_SIZE = 50
 Account = tuple[int, str]  # tenant and currency
@@ -85,6 +86,7 @@ def enter(session: Session, balances: Balances, movements: Iterable[Movement], *
             if count
         ],
     )
+    prepaid.add_credit(session, [(*key, before[key] - balances[key]) for key in before])
 
 
 def _move(session: Session, moves: Sequence[Mapping[str, Any]]) -> None:

@@ -30,14 +30,14 @@ class PayRequest:
     """What is to be paid, and where the payer comes back to."""
 
     tenant_id: int
-    invoice_id: int
+    invoice_id: int | None  # None: paid in advance, for no invoice
     number: str
     open_micros: int
     currency: str
     email: str
     paid_url: str
     back_url: str
-    on: date  # the same wish on the same day is the same link
+    wish: str  # the same wish of a tenant is the same link
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Paid:
     """`reference` is the gateway's own and names the payment once, whatever event speaks of it."""
 
     tenant_id: int
-    invoice_id: int
+    invoice_id: int | None
     reference: str
     amount_micros: int
     currency: str
@@ -81,7 +81,9 @@ def take_notice(session: Session, gateway: PaymentGateway, notice: Notice, *, no
         return False
     paid = notice.paid
     tenant = session.get(Tenant, paid.tenant_id) if paid else None
-    if paid is None or tenant is None or session.get(Invoice, (tenant.id, paid.invoice_id)) is None:
+    if paid is None or tenant is None:
+        return False
+    if paid.invoice_id is not None and session.get(Invoice, (tenant.id, paid.invoice_id)) is None:
         return False
     receipt = Receipt(
         key=f"{gateway.code}:{paid.reference}",
@@ -90,7 +92,7 @@ def take_notice(session: Session, gateway: PaymentGateway, notice: Notice, *, no
         method="card",
         reference=paid.reference,
         received_on=paid.received_on,
-        invoice_ids=(paid.invoice_id,),
+        invoice_ids=() if paid.invoice_id is None else (paid.invoice_id,),
     )
     payments.receive(session, tenant, receipt, actor=gateway.code, now=now)
     return True

@@ -15,6 +15,7 @@ from app.domain.audit import service as audit
 from app.domain.billing import ledger, standing
 from app.domain.billing.ledger import Balances, Movement
 from app.domain.billing.models import Invoice, Payment, PaymentMatch
+from app.domain.metering import prepaid
 from app.domain.tenants.models import Tenant
 from app.domain.webhooks import events
 from app.domain.webhooks.events import Event
@@ -57,7 +58,7 @@ def receive(session: Session, tenant: Tenant, receipt: Receipt, *, actor: str, n
 
 
 def repay(session: Session, tenant: Tenant, receipt: Receipt, *, actor: str, now: datetime) -> Payment:
-    """Enter that credit was paid back. Raises as `receive`, and Conflict (`more_than_credit`)."""
+    """Enter that credit was paid back. Raises as `receive`, and Conflict (`more_than_credit`, `spent_already`)."""
     _check(receipt)
     balances = ledger.take(session, [(tenant.id, receipt.currency)])
     if known := _known(session, tenant, receipt, -receipt.amount_micros):
@@ -65,6 +66,10 @@ def repay(session: Session, tenant: Tenant, receipt: Receipt, *, actor: str, now
     credit = _unmatched(session, tenant.id, receipt.currency)
     if sum(payment.unmatched_micros for payment in credit) < receipt.amount_micros:
         raise Conflict("more_than_credit", "The tenant has less than that to its credit.", field="amount")
+    prepaid.lock(session.connection(), tenant.id)
+    purse = prepaid.purse(session.connection(), tenant.id)
+    if purse and purse.left_micros < receipt.amount_micros:
+        raise Conflict("spent_already", "Part of that is spent on calls that are not billed yet.", field="amount")
     repayment = _write(session, tenant, receipt, -receipt.amount_micros, actor, now)
     _enter(session, balances, repayment, now)
     rest = receipt.amount_micros

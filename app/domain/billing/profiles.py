@@ -10,16 +10,21 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid
+from app.core.money import MAX_MICROS
 from app.domain.audit import service as audit
+from app.domain.billing import ledger
 from app.domain.billing.lines import PER_MILLION, Rate
 from app.domain.billing.models import BillingProfile, TaxRate
 from app.domain.billing.terms import Terms
+from app.domain.metering import prepaid
+from app.domain.metering.models import Prepaid
 from app.domain.tenants.models import Tenant
 
 _CODE = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _CATEGORIES = ("S", "Z", "E", "AE", "O")
 MOST_PAYMENT_DAYS = 365
 MAX_ADDRESS = 1_000
+_OF_PREPAID = ("prepaid", "low_micros")  # kept where grants take it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Profile:
     address: str = ""  # lines
     tax_id: str = ""
     email: str = ""
+    prepaid: bool = False  # what lies beyond the package is paid in advance
+    low_micros: int = 0  # a prepaid balance is called low from here on down
 
     def printed(self, tenant: Tenant) -> dict[str, Any]:
         """For the invoice to keep."""
@@ -68,6 +75,8 @@ def save_rate(session: Session, rate: Rate, *, actor: str, now: datetime) -> Non
     row.category, row.note = rate.category, rate.note
     session.add(row)
     session.flush()
+    billed_so = select(BillingProfile.tenant_id).where(BillingProfile.tax_code == rate.code)
+    prepaid.set_tax(session, session.scalars(billed_so).all(), _on_top(row))
     audit.record(session, actor, "tax_rate.save", f"tax_rate:{rate.code}", now=now, ppm=rate.ppm)
 
 
@@ -79,25 +88,51 @@ def profile(session: Session, tenant_id: int, terms: Terms) -> Profile:
 def many(session: Session, tenant_ids: Iterable[int], terms: Terms) -> dict[int, Profile]:
     """The profiles of these tenants. One statement."""
     ids = set(tenant_ids)
+    rows = session.execute(
+        select(BillingProfile, Prepaid.low_micros)
+        .outerjoin(Prepaid, Prepaid.tenant_id == BillingProfile.tenant_id)
+        .where(BillingProfile.tenant_id.in_(ids))
+    )
     found = {
-        row.tenant_id: Profile(row.tax_code, row.payment_days, row.legal_name, row.address, row.tax_id, row.email)
-        for row in session.scalars(select(BillingProfile).where(BillingProfile.tenant_id.in_(ids)))
-    }
+        row.tenant_id: Profile(
+            row.tax_code, row.payment_days, row.legal_name, row.address, row.tax_id, row.email,
+            prepaid=low_micros is not None, low_micros=low_micros or 0,
+        )
+        for row, low_micros in rows
+    }  # fmt: skip
     default = Profile(terms.tax_code, terms.payment_days)
     return {tenant_id: found.get(tenant_id, default) for tenant_id in ids}
 
 
 def save_profile(session: Session, tenant: Tenant, wanted: Profile, *, actor: str, now: datetime) -> None:
     """Change how a tenant is billed; what is issued stays. Raises Invalid with the field, Conflict (`unknown_rate`)."""
-    if session.get(TaxRate, wanted.tax_code) is None:
+    rate = session.get(TaxRate, wanted.tax_code)
+    if rate is None:
         raise Conflict("unknown_rate", f"There is no tax rate “{wanted.tax_code}”.", field="tax_code")
     if not 0 <= wanted.payment_days <= MOST_PAYMENT_DAYS:
         raise Invalid("invalid_days", f"From 0 to {MOST_PAYMENT_DAYS} days.", field="payment_days")
     if len(wanted.address) > MAX_ADDRESS:
         raise Invalid("too_long", f"At most {MAX_ADDRESS} characters.", field="address")
+    if not 0 <= wanted.low_micros <= MAX_MICROS:
+        raise Invalid("invalid_amount", "Enter an amount from zero.", field="low_micros")
+    balance = ledger.take(session, [(tenant.id, tenant.currency)])[tenant.id, tenant.currency]
     row = session.get(BillingProfile, tenant.id) or BillingProfile(tenant_id=tenant.id)
     for name, value in asdict(wanted).items():
-        setattr(row, name, value)
+        if name not in _OF_PREPAID:
+            setattr(row, name, value)
     session.add(row)
     session.flush()
-    audit.record(session, actor, "billing.profile", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id)
+    if wanted.prepaid:
+        tax_ppm, low_micros = _on_top(rate), wanted.low_micros
+        prepaid.keep(
+            session, tenant.id, tenant.currency, credit_micros=-balance, tax_ppm=tax_ppm, low_micros=low_micros
+        )
+    else:
+        prepaid.drop(session, tenant.id)
+    details = {"prepaid": True} if wanted.prepaid else {}
+    audit.record(session, actor, "billing.profile", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **details)
+
+
+def _on_top(rate: TaxRate) -> int:
+    """The share of tax that comes on top of prices."""
+    return 0 if rate.inclusive else rate.ppm

@@ -219,6 +219,20 @@ _MONEY = (
         "SELECT tenant_id, '', NULL, currency, balance_micros FROM ledger_balance",
     ),
     _sums(
+        "prepaid_credit",
+        """
+SELECT p.tenant_id, '', NULL, p.currency, -e.amount_micros
+FROM prepaid p JOIN ledger_entry e ON e.tenant_id = p.tenant_id AND e.currency = p.currency""",
+        "SELECT tenant_id, '', NULL, currency, credit_micros FROM prepaid",
+    ),
+    Check(
+        "prepaid_tax",
+        """
+SELECT p.tenant_id, '', NULL, 'tax on top, per million', CASE WHEN r.inclusive THEN 0 ELSE r.ppm END, p.tax_ppm
+FROM prepaid p JOIN billing_profile b ON b.tenant_id = p.tenant_id JOIN tax_rate r ON r.code = b.tax_code
+WHERE p.tax_ppm <> CASE WHEN r.inclusive THEN 0 ELSE r.ppm END""",
+    ),
+    _sums(
         "open_and_credit",
         "SELECT tenant_id, '', NULL, currency, balance_micros FROM ledger_balance",
         """

@@ -50,9 +50,10 @@ class Standing(NamedTuple):
 
 _TENANT = f"""
        t.id AS tenant_id, t.status, t.timezone, s.anchor_on, r.interval, c.code AS resource_code, c.first_step,
-       c.next_step, l.included, {AT_LIMIT} AS at_limit, n.included AS calls_included, n.at_limit AS calls_at_limit,
+       c.next_step, c.factor, l.included, {AT_LIMIT} AS at_limit, l.overage_price_micros,
+       n.included AS calls_included, n.at_limit AS calls_at_limit,
        EXISTS (SELECT 1 FROM package_limit o WHERE o.resource_code = c.code AND o.rollover_periods > 0) AS rolls_over,
-       s.pending_at <= :now AS change_due"""
+       EXISTS (SELECT 1 FROM prepaid o WHERE o.tenant_id = t.id) AS prepaid, s.pending_at <= :now AS change_due"""
 _LIMITS = f"""
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id

@@ -18,7 +18,7 @@ from app.core.errors import NotFound
 from app.core.ids import new_id
 from app.core.periods import Interval, period_days
 from app.core.quantities import billed_quantity, whole_steps
-from app.domain.metering import call_store, holds, limit_events, store
+from app.domain.metering import call_store, holds, limit_events, prepaid, store
 from app.domain.metering.call_store import LimitedMeter, Standing
 from app.domain.metering.holds import CONCURRENT, Change, HoldName
 from app.domain.metering.limit_events import AtLimit
@@ -33,6 +33,7 @@ MESSAGES = {
     "destination_blocked": "Numbers that begin like this one may not be called.",
     "concurrency_reached": "All calls that the package allows at once are in progress.",
     "quota_exhausted": "What the package includes is used up or held by calls in progress.",
+    "balance_exhausted": "What was paid in advance is spent or held by calls in progress.",
     "hold_ended": "The hold has ended: its call is over, or nobody renewed it in time.",
 }
 
@@ -96,6 +97,8 @@ def authorize(session: Session, source_id: int, call: Call, terms: Terms, *, now
         return Decision(False, reason="unknown_tenant")
     if row.hold_id is not None:
         return _same_hold(connection, row, call, terms, now)
+    if row.prepaid:
+        prepaid.lock(connection, row.tenant_id)
     while row.overdue and holds.expire(session, now=now, tenant_id=row.tenant_id):
         pass
     decision = _decide(connection, row, source_id, call, terms, now)
@@ -129,6 +132,8 @@ def renew(
     name = HoldName(row.tenant_id, row.id)
     if row.over_at or row.ended_at:
         return Decision(False, hold=name, reason="hold_ended")
+    if row.prepaid:
+        prepaid.lock(connection, row.tenant_id)
     if reason := _state_reason(row):
         decision = Decision(False, hold=name, reason=reason)
     else:
@@ -187,7 +192,7 @@ def _decide(connection: Connection, row: Any, source_id: int, call: Call, terms:
     granted, standing = _reserve(connection, meter, row, wanted)
     if wanted and not granted:
         holds.free(connection, {(row.tenant_id, CONCURRENT, str(NO_PERIOD)): Change(-1, 0)})
-        return Decision(False, reason="quota_exhausted", limit=_met(meter, standing, row.first_step))
+        return Decision(False, reason=_exhausted(meter), limit=_met(meter, standing, row.first_step))
     seconds = granted if granted and call.kind == "voice" else terms.seconds
     name, expires_at = HoldName(row.tenant_id, new_id()), now + timedelta(seconds=seconds + terms.grace)
     call_store.insert_hold(
@@ -221,12 +226,13 @@ def _look(connection: Connection, row: Any, now: datetime) -> Decision:
     """The checks of `_decide` without taking anything."""
     if reason := _state_reason(row):
         return Decision(False, reason=reason)
-    for reason, meter, least in (
-        ("concurrency_reached", _calls_meter(row), 1),
-        ("quota_exhausted", _meter(row, _period_on(row, now)), row.first_step),
+    voice = _meter(row, _period_on(row, now))
+    for reason, meter, limiting, least in (
+        ("concurrency_reached", _calls_meter(row), _calls_meter(row), 1),
+        (_exhausted(voice), voice, _limited(connection, voice, row, row.first_step), row.first_step),
     ):
         standing = call_store.standing(connection, meter)
-        if meter.blocks_at is not None and standing.free(meter.blocks_at) < least:
+        if limiting.blocks_at is not None and standing.free(limiting.blocks_at) < least:
             return Decision(False, reason=reason, limit=_met(meter, standing, least))
     return Decision(True)
 
@@ -255,7 +261,7 @@ def _extend(
         if extra:  # less than what it talked beyond its grant already: of no use to it
             holds.free(connection, {(row.tenant_id, row.resource_code, str(row.period_on)): Change(0, extra)})
             standing = call_store.standing(connection, meter)
-        return Decision(False, hold=name, reason="quota_exhausted", limit=_met(meter, standing, row.next_step))
+        return Decision(False, hold=name, reason=_exhausted(meter), limit=_met(meter, standing, row.next_step))
     expires_at = now + timedelta(seconds=seconds + terms.grace)
     call_store.change_hold(connection, row, granted=row.granted + extra, expires_at=expires_at, over_at=None)
     return Decision(True, seconds, name, expires_at, standing.remaining(meter.included))
@@ -268,6 +274,7 @@ def _reserve(
 
     Returns how much, perhaps 0, and how the meter stands then.
     """
+    meter = _limited(connection, meter, row, wanted)
     while wanted > 0:
         taken = call_store.take(connection, meter, on_hold=wanted)
         if taken is not None or meter.blocks_at is None:
@@ -325,6 +332,18 @@ def _meter(row: Any, period_on: date) -> LimitedMeter:
 
 def _calls_meter(row: Any) -> LimitedMeter:
     return LimitedMeter(row.tenant_id, CONCURRENT, NO_PERIOD, row.calls_included, row.calls_at_limit or "block")
+
+
+def _limited(connection: Connection, meter: LimitedMeter, row: Any, wanted: int) -> LimitedMeter:
+    """The meter, limited by the money too where what lies beyond its limit is paid in advance."""
+    if not row.prepaid or meter.at_limit != "charge" or wanted <= 0:
+        return meter
+    return prepaid.limit_by_money(connection, meter, row, wanted)
+
+
+def _exhausted(meter: LimitedMeter) -> str:
+    """Why nothing could be reserved on it: what is charged beyond its limit ends with the money alone."""
+    return "balance_exhausted" if meter.at_limit == "charge" else "quota_exhausted"
 
 
 def _met(meter: LimitedMeter, standing: Standing, wanted: int) -> MetLimit:

@@ -183,6 +183,24 @@ class Hold(Base):
     reported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class Prepaid(Base):
+    """What a tenant that pays in advance has to its credit. Without a row: it pays its invoices afterwards.
+
+    A grant that may cost money takes the row first, so that calls at the same time never count on the same money.
+    """
+
+    __tablename__ = "prepaid"
+    __table_args__ = (
+        CheckConstraint("tax_ppm >= 0 AND tax_ppm <= 1000000", name="a_share"),
+        CheckConstraint("low_micros >= 0", name="low_is_not_negative"),
+    )
+    tenant_id: Mapped[TenantId]
+    currency: Mapped[str] = mapped_column(String(3))
+    credit_micros: Mapped[Micros]  # the ledger's balance with its sign turned, moved by whoever moves the ledger
+    tax_ppm: Mapped[int]  # that comes on top of the prices
+    low_micros: Mapped[Micros]  # the balance is called low from here on down
+
+
 class Refusal(Base):
     """A call or an addition that a limit or a state refused: which, and how things stood."""
 

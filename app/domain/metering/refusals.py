@@ -16,8 +16,8 @@ from app.domain.tenants.models import Tenant
 
 PAGE_SIZE = 50
 REASONS = (
-    "quota_exhausted", "concurrency_reached", "limit_reached", "destination_blocked", "tenant_suspended",
-    "no_subscription",
+    "quota_exhausted", "balance_exhausted", "concurrency_reached", "limit_reached", "destination_blocked",
+    "tenant_suspended", "no_subscription",
 )  # fmt: skip
 
 

@@ -69,6 +69,8 @@ class ProfileForm(Form):
         _("Days to pay"), [InputRequired(_("Enter a number of days.")), NumberRange(0, MOST_PAYMENT_DAYS)]
     )
     email = EmailField(_("Invoices go to"), [Optional(), Email(_("This is no e-mail address."))])
+    prepaid = BooleanField(_("Pays in advance what lies beyond its package"))
+    low_micros = MoneyField(_("Balance is low from"), [Optional()])
 
     def profile(self) -> Profile:
         """What was typed, for the services."""
@@ -79,6 +81,8 @@ class ProfileForm(Form):
             self.address.data or "",
             self.tax_id.data or "",
             self.email.data or "",
+            bool(self.prepaid.data),
+            int(self.low_micros.data or 0),
         )
 
 

@@ -85,7 +85,7 @@ def tenant_billing(slug: str) -> Response:
     """How the tenant is billed: its name and address on invoices, tax, days to pay."""
     session = db.session()
     found = tenants.by_slug(session, slug)
-    form = ProfileForm(obj=profiles.profile(session, found.id, terms()))
+    form = ProfileForm(obj=profiles.profile(session, found.id, terms()), meta={"currency": found.currency})
     form.tax_code.choices = [(rate.code, rate.name) for rate in profiles.rates(session).values()]
     if not form.is_submitted():
         return render("provider/tenant_billing.html", form=form, tenant=found)

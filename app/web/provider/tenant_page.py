@@ -9,7 +9,7 @@ from app.domain.accounts import service as accounts
 from app.domain.accounts.roles import Permission
 from app.domain.audit import reading
 from app.domain.changes import offers
-from app.domain.metering import meters, thresholds
+from app.domain.metering import meters, prepaid, thresholds
 from app.domain.subscriptions import life, service as subscriptions, timeline
 from app.domain.tenants import service as tenants
 from app.web import refused
@@ -37,6 +37,7 @@ def tenant(slug: str) -> Response:
         m=shown,
         crossed=thresholds.of_period(session, found.id, shown.period.first_on) if shown.period else [],
         refused=refused.count_in_period(found, shown.period.start) if shown.period else 0,
+        purse=prepaid.purse(session.connection(), found.id),
         heading_level=2,  # the page has its own head
         offer=offers.open_of(session, found.id),
         subscription=subscription,

@@ -10,11 +10,11 @@ from markupsafe import Markup
 from app.db import db
 from app.domain.accounts.roles import Permission
 from app.domain.changes import offers
-from app.domain.metering import history, meters, thresholds
+from app.domain.metering import history, meters, prepaid, thresholds
 from app.domain.metering.history import UsageQuery
 from app.domain.tenants.models import Tenant
 from app.web import drawn, refused
-from app.web.guards import needs
+from app.web.guards import may, needs
 from app.web.kit.limits import limits_of
 from app.web.kit.render import render
 from app.web.tenant import bp
@@ -39,6 +39,7 @@ def home() -> Response:
     return render(
         "tenant/home.html",
         **found._asdict(),
+        purse=prepaid.purse(db.session.connection(), tenant_id) if may(Permission.READ_BILLING) else None,
         offer=offer,
         offer_limits=limits_of(offer.package.revision) if offer else [],
     )

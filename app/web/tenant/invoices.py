@@ -91,7 +91,7 @@ def invoice_pay(number: str) -> Response:
         email=found.printed["customer"]["email"],
         paid_url=mail.link("tenant.invoice_paid", number=number),
         back_url=mail.link("tenant.invoice", number=number),
-        on=utc_now().date(),
+        wish=f"{found.id}-{found.open_micros}-{utc_now().date()}",
     )
     db.session().rollback()  # nothing is held while another house is asked
     try:
