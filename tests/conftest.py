@@ -285,7 +285,7 @@ def count_statements(app: Flask) -> Callable[[], contextlib.AbstractContextManag
 
     @contextlib.contextmanager
     def counting() -> Iterator[Statements]:
-        seen = Statements()
+        seen, straight = Statements(), driver._execute
 
         def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
             if not statement.startswith("BEGIN"):
@@ -293,7 +293,7 @@ def count_statements(app: Flask) -> Callable[[], contextlib.AbstractContextManag
 
         def execute(cursor: Any, statement: str, values: Any) -> None:
             seen.texts.append(statement)
-            cursor.execute(statement, values)
+            straight(cursor, statement, values)
 
         event.listen(db.engine, "before_cursor_execute", note)
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, NotFound
@@ -136,7 +136,7 @@ def _unreported(connection: Connection, source_id: int, reports: list[CallReport
     return sorted(found)
 
 
-def _freed(ended: Iterable[Row[Any]]) -> dict[MeterKey, Change]:
+def _freed(ended: Iterable[Any]) -> dict[MeterKey, Change]:
     """What the ends of these holds change on meters: their reserve, and the call in progress where it was one."""
     sums: defaultdict[MeterKey, list[int]] = defaultdict(lambda: [0, 0])
     for row in ended:

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.core.ids import new_id, new_ids
 from app.core.periods import EARLIEST_YEAR, Interval, period_days
 from app.core.quantities import billed_quantity
 from app.core.usage import Unreadable, UsageEvent
-from app.db import LostRace, as_moment
+from app.db import LostRace
 from app.domain.metering import holds, opening, quarantine_events, store, thresholds
 from app.domain.metering.holds import CallReport, Change, MeterKey
 from app.domain.metering.split import split
@@ -133,10 +132,10 @@ class _Batch:
                 row.tenant_id,
                 ZoneInfo(row.timezone),
                 bool(row.in_trial),
-                _as_date(row.starts_on),
-                _as_date(row.anchor_on),
-                _as_date(row.open_from),
-                as_moment(row.ended_at) if row.ended_at else None,
+                row.starts_on,
+                row.anchor_on,
+                row.open_on,
+                row.ended_at,
                 cast(Interval, row.interval),
                 row.revision_id,
                 thresholds.as_read(row.thresholds),
@@ -159,7 +158,7 @@ class _Batch:
             for row in store.known_records(self.connection, self.source_id, [event.external_id for event in events])
         }
 
-    def _subscribers(self, names: set[str]) -> Sequence[Row[Any]]:
+    def _subscribers(self, names: set[str]) -> list[Any]:
         """The tenants of these names, each on the package that it should be on by now."""
         rows = store.subscribers(self.connection, names, self.now)
         if late := {row.tenant_id for row in rows if row.change_due}:
@@ -367,7 +366,3 @@ class _Batch:
                 for key, n in sorted(records.items())
             ],
         )
-
-
-def _as_date(value: date | str | None) -> date | None:
-    return date.fromisoformat(value) if isinstance(value, str) else value

@@ -11,7 +11,9 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection
+
+from app import driver
 
 Rows = Sequence[dict[str, Any]]
 _encode = msgspec.json.Encoder().encode
@@ -21,7 +23,7 @@ AT_LIMIT = "CASE WHEN s.status = 'trial' AND l.at_limit = 'charge' THEN 'block' 
 
 _SUBSCRIBERS = """
 SELECT n.name, t.id AS tenant_id, t.timezone, t.thresholds, s.status = 'trial' AS in_trial, s.starts_on, s.anchor_on,
-       s.open_from, s.ended_at, r.interval, r.id AS revision_id, s.pending_at <= {one} AS change_due
+       s.open_from AS open_on, s.ended_at, r.interval, r.id AS revision_id, s.pending_at <= :now AS change_due
 FROM tenant_name n
 JOIN tenant t ON t.id = n.tenant_id
 LEFT JOIN subscription s ON s.tenant_id = t.id AND {which}
@@ -38,11 +40,11 @@ SELECT c.code, c.kind, c.first_step, c.next_step, l.revision_id, l.included, l.a
 FROM resource c LEFT JOIN package_limit l ON l.resource_code = c.code AND l.revision_id {in_list}"""
 
 _KNOWN = """
-SELECT external_id, tenant_id, content_hash FROM usage_record WHERE source_id = {one} AND external_id {in_list}"""
+SELECT external_id, tenant_id, content_hash FROM usage_record WHERE source_id = :source_id AND external_id {in_list}"""
 
 _IN = {
-    "postgresql": {"one": "%s", "in_list": "IN (SELECT json_array_elements_text(%s::json){cast})"},
-    "sqlite": {"one": "?", "in_list": "IN (SELECT value FROM json_each(?))"},
+    "postgresql": "IN (SELECT json_array_elements_text(:given::json){cast})",
+    "sqlite": "IN (SELECT value FROM json_each(:given))",
 }
 
 _RECORD = {
@@ -90,8 +92,8 @@ def _given(columns: dict[str, str]) -> dict[str, str]:
     typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     picked = ", ".join(f"value->>'{name}' AS {name}" for name in columns)
     return {
-        "postgresql": f"json_to_recordset(%s::json) AS given({typed})",
-        "sqlite": f"(SELECT {picked} FROM json_each(?)) AS given",
+        "postgresql": f"json_to_recordset(:given::json) AS given({typed})",
+        "sqlite": f"(SELECT {picked} FROM json_each(:given)) AS given",
     }
 
 
@@ -144,7 +146,7 @@ DO UPDATE SET quantity = usage_day.quantity + excluded.quantity, records = usage
 }
 
 _UNREPORTED_BY_CALL = """
-SELECT tenant_id, id, call_id FROM hold WHERE source_id = {one} AND reported_at IS NULL AND call_id {in_list}"""
+SELECT tenant_id, id, call_id FROM hold WHERE source_id = :source_id AND reported_at IS NULL AND call_id {in_list}"""
 # `+id` keeps SQLite from walking the primary key, which holds every call there ever was.
 _HOLDS_DUE = """
 SELECT tenant_id, id FROM hold
@@ -153,16 +155,16 @@ _HOLD_KEY = _given({"tenant_id": "bigint", "id": "bigint"})
 # A late CDR says of an ended hold that it came, and changes nothing else: it ended once.
 _NOTE_REPORTED = {
     dialect: f"""
-UPDATE hold SET reported_at = {mark} FROM {_HOLD_KEY[dialect]}
+UPDATE hold SET reported_at = :now FROM {given}
 WHERE hold.tenant_id = given.tenant_id AND hold.id = given.id AND reported_at IS NULL"""
-    for dialect, mark in (("postgresql", "%s"), ("sqlite", "?"))
+    for dialect, given in _HOLD_KEY.items()
 }
 _END_HOLDS = {
     dialect: f"""
-UPDATE hold SET ended_at = {mark}, ended_as = {mark} FROM {_HOLD_KEY[dialect]}
+UPDATE hold SET ended_at = :now, ended_as = :ended_as FROM {given}
 WHERE hold.tenant_id = given.tenant_id AND hold.id = given.id AND ended_at IS NULL
 RETURNING hold.tenant_id, hold.resource_code, hold.period_on, hold.granted, hold.over_at"""
-    for dialect, mark in (("postgresql", "%s"), ("sqlite", "?"))
+    for dialect, given in _HOLD_KEY.items()
 }
 
 
@@ -179,33 +181,31 @@ def stamp_of(connection: Connection, iso: str) -> str:
     return text if len(text) == 26 else f"{text}.000000"
 
 
-def subscribers(
-    connection: Connection, names: Iterable[str], now: datetime, *, ended: bool = False
-) -> Sequence[Row[Any]]:
+def subscribers(connection: Connection, names: Iterable[str], now: datetime, *, ended: bool = False) -> list[Any]:
     """Tenant, live subscription (or the last one that ended) and current revision behind each lower-case tenant name.
 
     `change_due`: the subscription should have been moved to another package, or ended, by now.
     """
     template = _SUBSCRIBERS.replace("{which}", _LAST if ended else _LIVE)
-    return _read(connection, template, (stamp(connection, now),), list(names))
+    return _read(connection, template, names, now=now)
 
 
-def rules(connection: Connection, revision_ids: Iterable[int]) -> Sequence[Row[Any]]:
+def rules(connection: Connection, revision_ids: Iterable[int]) -> list[Any]:
     """Every resource with its billing step, and the limit that each revision sets on it."""
-    return _read(connection, _RULES, (), list(revision_ids), cast="::bigint")
+    return _read(connection, _RULES, revision_ids, cast="::bigint")
 
 
-def known_records(connection: Connection, source_id: int, external_ids: Iterable[str]) -> Sequence[Row[Any]]:
+def known_records(connection: Connection, source_id: int, external_ids: Iterable[str]) -> list[Any]:
     """Which of these identities are stored already, for which tenant and with what content."""
-    return _read(connection, _KNOWN, (source_id,), list(external_ids))
+    return _read(connection, _KNOWN, external_ids, source_id=source_id)
 
 
 def insert_records(connection: Connection, rows: Rows) -> int:
     """Insert records, skipping identities that exist; returns how many went in."""
     if connection.dialect.name == "sqlite":
         scalars = [(*_SCALARS(row), _encode(row["attributes"]).decode()) for row in rows]
-        return connection.exec_driver_sql(_INSERT_RECORDS["sqlite"], scalars).rowcount
-    return connection.exec_driver_sql(_INSERT_RECORDS["postgresql"], _as_json(rows)).rowcount
+        return driver.run_each(connection, _INSERT_RECORDS["sqlite"], scalars)
+    return driver.run(connection, _INSERT_RECORDS["postgresql"], _given_as(rows))[1]
 
 
 def insert_quarantined(connection: Connection, row: dict[str, Any]) -> bool:
@@ -213,59 +213,54 @@ def insert_quarantined(connection: Connection, row: dict[str, Any]) -> bool:
     row = {**row, "resolution": "", "resolved_by": ""}
     if connection.dialect.name == "sqlite":
         values = tuple(row[name] for name in _KEPT)
-        return connection.exec_driver_sql(_INSERT_QUARANTINED["sqlite"], values).rowcount == 1
-    return connection.exec_driver_sql(_INSERT_QUARANTINED["postgresql"], _as_json([row])).rowcount == 1
+        return driver.run_each(connection, _INSERT_QUARANTINED["sqlite"], [values]) == 1
+    return driver.run(connection, _INSERT_QUARANTINED["postgresql"], _given_as([row]))[1] == 1
 
 
-def add_to_meters(connection: Connection, rows: Rows) -> Sequence[Row[Any]]:
+def add_to_meters(connection: Connection, rows: Rows) -> list[Any]:
     """Add `used` to the meters, made where there are none, and free what was on hold; returns the new totals.
 
     What is freed is on hold, so its meter exists: the row that an insert would make never holds it.
     """
-    return connection.exec_driver_sql(_ADD_TO_METERS[connection.dialect.name], _as_json(rows)).all()
+    return driver.run(connection, _ADD_TO_METERS[connection.dialect.name], _given_as(rows))[0]
 
 
 def add_beyond(connection: Connection, rows: Rows) -> None:
     """Add up what the limits did not cover, by what becomes of it and its price."""
-    connection.exec_driver_sql(_ADD_BEYOND[connection.dialect.name], _as_json(rows))
+    driver.run(connection, _ADD_BEYOND[connection.dialect.name], _given_as(rows))
 
 
 def add_to_days(connection: Connection, rows: Rows) -> None:
     """Add to the daily rollup."""
-    connection.exec_driver_sql(_ADD_TO_DAYS[connection.dialect.name], _as_json(rows))
+    driver.run(connection, _ADD_TO_DAYS[connection.dialect.name], _given_as(rows))
 
 
-def unreported_by_call(connection: Connection, source_id: int, call_ids: Iterable[str]) -> Sequence[Row[Any]]:
+def unreported_by_call(connection: Connection, source_id: int, call_ids: Iterable[str]) -> list[Any]:
     """The holds of these calls of a source whose CDR has not come yet."""
-    return _read(connection, _UNREPORTED_BY_CALL, (source_id,), list(call_ids))
+    return _read(connection, _UNREPORTED_BY_CALL, call_ids, source_id=source_id)
 
 
-def holds_due(connection: Connection, now: datetime, tenant_id: int | None, most: int) -> Sequence[Row[Any]]:
+def holds_due(connection: Connection, now: datetime, tenant_id: int | None, most: int) -> list[Any]:
     """Open holds past their expiry, of one tenant if named."""
-    given = {"now": stamp(connection, now), "most": most}
-    if tenant_id is None:
-        return connection.execute(text(_HOLDS_DUE.format(of_tenant="")), given).all()
-    statement = text(_HOLDS_DUE.format(of_tenant=" AND tenant_id = :tenant_id"))
-    return connection.execute(statement, {**given, "tenant_id": tenant_id}).all()
+    statement = _HOLDS_DUE.format(of_tenant="" if tenant_id is None else " AND tenant_id = :tenant_id")
+    return driver.run(connection, statement, {"now": now, "most": most, "tenant_id": tenant_id})[0]
 
 
 def end_holds(
     connection: Connection, holds: Iterable[tuple[int, int]], ended_as: str, *, now: datetime, reported: bool = False
-) -> Sequence[Row[Any]]:
+) -> list[Any]:
     """End those of `holds` (tenant and id) that are open; returns them. `reported`: their CDR has come."""
-    keys = _as_json([{"tenant_id": tenant_id, "id": hold_id} for tenant_id, hold_id in holds])
-    moment, dialect = stamp(connection, now), connection.dialect.name
+    keys = _given_as([{"tenant_id": tenant_id, "id": hold_id} for tenant_id, hold_id in holds])
+    values, dialect = {"now": now, "ended_as": ended_as, **keys}, connection.dialect.name
     if reported:
-        connection.exec_driver_sql(_NOTE_REPORTED[dialect], (moment, *keys))
-    return connection.exec_driver_sql(_END_HOLDS[dialect], (moment, ended_as, *keys)).all()
+        driver.run(connection, _NOTE_REPORTED[dialect], values)
+    return driver.run(connection, _END_HOLDS[dialect], values)[0]
 
 
-def _as_json(rows: Any) -> tuple[str]:
-    return (_encode(rows).decode(),)
+def _given_as(rows: Any) -> dict[str, str]:
+    return {"given": _encode(rows).decode()}
 
 
-def _read(
-    connection: Connection, template: str, before: tuple[Any, ...], values: list[Any], cast: str = ""
-) -> Sequence[Row[Any]]:
-    words = {key: word.format(cast=cast) for key, word in _IN[connection.dialect.name].items()}
-    return connection.exec_driver_sql(template.format(**words), (*before, *_as_json(values))).all()
+def _read(connection: Connection, template: str, given: Iterable[Any], *, cast: str = "", **values: Any) -> list[Any]:
+    in_list = _IN[connection.dialect.name].format(cast=cast)
+    return driver.run(connection, template.format(in_list=in_list), {**values, **_given_as(list(given))})[0]
