@@ -9,7 +9,7 @@ from flask.cli import with_appcontext
 
 from app.core.clock import utc_now
 from app.db import run_in_transaction, snapshot
-from app.domain.audit import service as audit
+from app.domain.audit import chain, service as audit
 from app.domain.insight.verify import CODES, differences
 
 MOST_KEPT = 1_000  # differences stored for the provider's page and put into JSON; as plain lines all are printed
@@ -29,9 +29,10 @@ def verify(as_json: bool) -> None:
                 kept.append(asdict(found))
             if not as_json:
                 click.echo(str(found))
+        end = chain.end_of(session)
     run_in_transaction(lambda act: audit.keep_verification(act, kept, now=now))
     if as_json:
-        answer = {"at": now, "checks": len(CODES), "count": count, "differences": kept}
+        answer = {"at": now, "checks": len(CODES), "count": count, "differences": kept, "audit": end._asdict()}
         click.echo(msgspec.json.encode(answer).decode())
     else:
         click.echo(f"{len(CODES)} checks: {_words(count)}")

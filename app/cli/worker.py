@@ -19,6 +19,7 @@ from app.config import Settings
 from app.core.clock import utc_now
 from app.db import db, run_in_transaction
 from app.deliveries import Deliveries, deliver_all
+from app.domain.audit import origin
 from app.domain.jobs import service as jobs
 from app.jobs import PERIODIC, claim_next, perform
 
@@ -53,15 +54,19 @@ class Worker:
     def turn(self) -> bool:
         """The periodic acts that are due, and one job; False when there was none."""
         try:
-            self._repeat()
-            job = claim_next(self.lease) if jobs.is_any_due(db.session(), now=utc_now()) else None
-            if job is None:
-                return False
-            if problem := perform(job):
-                click.echo(f"ringplan worker: {job.key}, attempt {job.attempts}: {problem}", err=True)
-            return True
+            with origin.coming_from(origin.WORKER):
+                return self._act()
         finally:
             db.session.remove()
+
+    def _act(self) -> bool:
+        self._repeat()
+        job = claim_next(self.lease) if jobs.is_any_due(db.session(), now=utc_now()) else None
+        if job is None:
+            return False
+        if problem := perform(job):
+            click.echo(f"ringplan worker: {job.key}, attempt {job.attempts}: {problem}", err=True)
+        return True
 
     def _repeat(self) -> None:
         for periodic, at in self.next_at.items():

@@ -4,7 +4,7 @@ from flask import Flask
 from flask_babel import Babel  # type: ignore[import-untyped]
 
 from app.config import Settings
-from app.web import account, drawn, errors, guards, live, pay, provider, security, tenant
+from app.web import account, drawn, errors, guards, live, origin, pay, provider, security, tenant
 from app.web.auth import links, views as auth  # noqa: F401  both register on one blueprint
 from app.web.kit import filters, invoice_files
 
@@ -17,6 +17,7 @@ def init_app(app: Flask) -> None:
     filters.init_app(app)
     app.jinja_env.globals.update(product_name=settings.PRODUCT_NAME, provider_name=settings.PROVIDER_NAME)
     guards.init_app(app)
+    origin.init_app(app)
     pay.init_app(app)
     paid_at = app.extensions["payment_gateway"]
     security.init_app(app, forms_lead_to=paid_at.pays_at if paid_at else "")

@@ -8,9 +8,11 @@ from sqlalchemy import CheckConstraint, func, inspect, select
 
 from app import create_app
 from app.config import Settings
-from app.db import db, unit_of_work
+from app.db import db, snapshot, unit_of_work
 from app.domain.accounts.models import Account
 from app.domain.accounts.roles import Role
+from app.domain.audit import chain
+from app.domain.audit.models import AuditEntry
 from app.domain.billing import profiles, service as billing
 from app.domain.billing.lines import Rate
 from app.domain.billing.models import InvoiceLine
@@ -113,6 +115,22 @@ def test_accounts_from_before_the_roles_may_what_they_could(migrations):
     with db.engine.connect() as connection:
         found = connection.execute(select(Account.email, Account.role).order_by(Account.email)).all()
     assert [tuple(row) for row in found] == [("ann@northline.example", "owner"), ("uma@acme.example", "admin")]
+
+
+@both
+def test_the_audit_trail_from_before_the_chain_is_hashed_as_it_stands(migrations):
+    migrations.upgrade()
+    make = Make(NOW)
+    make.user(make.tenant())
+    migrations.downgrade(revision="0024")
+    migrations.upgrade()
+    make.tenant("Globex")
+    with snapshot() as session:
+        assert chain.first_break(session) is None
+        entries = session.execute(select(AuditEntry.act, AuditEntry.kind).order_by(AuditEntry.number)).all()
+    assert [tuple(entry) for entry in entries] == [
+        ("tenant.create", ""), ("account.create", ""), ("tenant.create", "command_line")
+    ]  # fmt: skip
 
 
 def kept_of_lines():

@@ -8,7 +8,7 @@ from app.domain.audit.models import AuditEntry, Verification
 
 def latest(session: Session, *, most: int = 8, subject: str = "") -> list[AuditEntry]:
     """The latest changes, of one subject (`package:gold`) when it is named, newest first. One statement."""
-    statement = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(most)
+    statement = select(AuditEntry).order_by(AuditEntry.at.desc(), AuditEntry.id.desc()).limit(most)
     return list(session.scalars(statement.where(AuditEntry.subject == subject) if subject else statement))
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Date, TextClause, bindparam, text
 from sqlalchemy.orm import Session
 
 from app.db import UtcDateTime
+from app.domain.audit import chain
 from app.domain.insight.invariants import CHECKS, OVERDUE, Check
 from app.domain.metering import opening
 from app.domain.metering.models import NO_PERIOD
@@ -16,7 +17,8 @@ from app.domain.tenants.models import Tenant
 
 CHUNK = 500  # differences read at once
 CARRIED_IN = "carried_in"  # what lives on is no sum: it is recounted period by period
-CODES = (*(check.code for check in CHECKS), CARRIED_IN)
+AUDIT_CHAIN = "audit_chain"
+CODES = (*(check.code for check in CHECKS), CARRIED_IN, AUDIT_CHAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ def differences(session: Session, *, now: datetime) -> Iterator[Difference]:
         for slug, resource, period, what, expected, found in rows:
             yield Difference(check.code, slug or "", resource, period or "", what, int(expected), int(found))
     yield from _carried_in(session)
+    if found := chain.first_break(session):
+        yield Difference(AUDIT_CHAIN, "", "", "", found.what, found.expected, found.found)
 
 
 def _carried_in(session: Session) -> Iterator[Difference]:

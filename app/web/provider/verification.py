@@ -51,4 +51,5 @@ def check_words() -> dict[str, str]:
         "usage_lines": gettext("Usage lines of invoices and what lay beyond the limits"),
         "billed_once": gettext("One invoice for each period and reason"),
         "number_gaps": gettext("Invoice numbers without gaps"),
+        "audit_chain": gettext("The audit trail as it was written"),
     }
