@@ -27,6 +27,34 @@
     if (!document.title.startsWith(prefix)) document.title = shownPrefix + document.title;
   };
 
+  // ---- passkeys: the browser answers what the form asks, then the form is sent with the answer
+  const knowsPasskeys = Boolean(window.PublicKeyCredential?.parseRequestOptionsFromJSON);
+  const showPasskeys = () => {
+    all("form[data-passkey]").forEach((form) => { form.hidden = !knowsPasskeys; });
+    all("[data-no-passkeys]").forEach((note) => { note.hidden = knowsPasskeys; });
+  };
+  const askForPasskey = async (form) => {
+    const asked = JSON.parse(form.dataset.passkey);
+    const failed = form.querySelector("[data-passkey-failed]");
+    failed.hidden = true;
+    try {
+      const credential = await (asked.user
+        ? navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(asked) })
+        : navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(asked) }));
+      form.elements.credential.value = JSON.stringify(credential);
+      form.requestSubmit();
+    } catch {
+      failed.hidden = false; // the person cancelled, or the device has none
+    }
+  };
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.dataset.passkey || form.elements.credential.value) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    askForPasskey(form);
+  }, true);
+
   // ---- a form is sent once: a second click while it is on its way does nothing
   const RELEASE_AFTER = 15000; // a download answers without leaving the page
   const release = (form) => {
@@ -105,6 +133,7 @@
 
   const prepare = () => {
     showTheme();
+    showPasskeys();
     all("form:has([data-margin]):has([data-price]):has([data-cost])").forEach(showMargin);
     all("[data-limit]").forEach(showLimit);
     showErrors();

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask
 
+from app.core.ids import new_id
 from app.core.usage import Unreadable
 from app.db import run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
@@ -20,6 +21,7 @@ from app.domain.billing.terms import Terms
 from app.domain.catalog.models import Package
 from app.domain.catalog.specs import LimitSpec
 from app.domain.changes.models import ChangeRequest
+from app.domain.factors.models import Passkey
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
 from app.domain.metering.ingest import Report, ingest
@@ -128,7 +130,13 @@ def _tenant(
     assert browser.submit("/portal/plans/ask", {"package": large.code, "words": "please"}).status_code == 303
     with browser.session_transaction() as cookie:
         mark = accounts.mark_of(cookie["_user_id"])
+    passkey = Passkey(
+        id=new_id(), account_id=user.id, credential_id=tenant.slug, public_key=b"", sign_count=0, transports=[],
+        name="Laptop", created_at=now,
+    )  # fmt: skip
+    ids["passkey_id"] = passkey.id
     with unit_of_work() as session:
+        session.add(passkey)
         request_id = session.query(ChangeRequest).filter_by(tenant_id=tenant.id).one().id
     call = make.call(tenant, source=source)
     return Belongings(

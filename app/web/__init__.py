@@ -5,7 +5,7 @@ from flask_babel import Babel  # type: ignore[import-untyped]
 
 from app.config import Settings
 from app.web import account, drawn, errors, guards, live, origin, pay, provider, security, tenant
-from app.web.auth import links, views as auth  # noqa: F401  both register on one blueprint
+from app.web.auth import links, second, views as auth  # noqa: F401  all register on one blueprint
 from app.web.kit import filters, invoice_files
 
 

@@ -2,27 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import flask_login  # type: ignore[import-untyped]
 from flask import Flask, abort, current_app, g, request, session, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import Forbidden, HTTPException
 
 from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
-from app.domain.accounts.roles import Permission, Role, who_may
+from app.domain.accounts.roles import SENSITIVE, Permission, Role, who_may
 from app.domain.accounts.sign_in import FoundSignIn
 from app.web.auth.next_page import local_page
 from app.web.kit.render import is_htmx, redirect_to
 
-# The gate asks for an API key, the webhook for a signature.
+# The gate asks for an API key, the webhook for a signature, the second step for the first one.
 MAILED_LINKS = frozenset({"auth.forgot", "auth.reset", "auth.invitation", "auth.new_email"})  # a token proves who asks
-OPEN_ENDPOINTS = MAILED_LINKS | {"static", "auth.login", "healthz", "readyz", "gate", "stripe_webhook"}
+SIGNING_IN = frozenset({"auth.login", "auth.second", "auth.passkey"})
+OPEN_ENDPOINTS = MAILED_LINKS | SIGNING_IN | {"static", "healthz", "readyz", "gate", "stripe_webhook"}
 OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
+CONFIRMED_FOR = timedelta(minutes=15)  # how long a proof of identity opens what is sensitive
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -37,6 +40,8 @@ class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships
     name: str
     tenant_id: int | None
     role: Role
+    confirmed_at: datetime  # when they last proved who they are
+    has_second_factor: bool
     due: bool = False  # the sign-in should be noted as seen
 
     def get_id(self) -> str:
@@ -137,6 +142,15 @@ def _check_permission(visitor: Visitor) -> None:
         abort(403)
     if not visitor.may(permission):
         raise MissingPermission(permission)
+    if permission in SENSITIVE and visitor.confirmed_at <= utc_now() - CONFIRMED_FOR:
+        acted = request.method not in SAFE_METHODS
+        abort(redirect_to(url_for("account.confirm", next=_page_to_return_to() or _page_before(), again=acted or None)))
+
+
+def confirmed() -> None:
+    """Note that the visitor has just proven again who they are."""
+    token = current_user.token
+    run_in_transaction(lambda unit: accounts.note_confirmed(unit, token, now=utc_now()))
 
 
 def _needed(endpoint: str, method: str) -> Permission | None:
@@ -175,9 +189,8 @@ def sign_in(account: Account) -> None:
     token = run_in_transaction(act)
     session.clear()
     session.permanent = True
-    flask_login.login_user(
-        Visitor(token, account.id, account.email, account.name, account.tenant_id, Role(account.role))
-    )
+    who = (account.id, account.email, account.name, account.tenant_id, Role(account.role))
+    flask_login.login_user(Visitor(token, *who, now, account.has_second_factor))
 
 
 def sign_out() -> None:
@@ -202,7 +215,8 @@ def _load_visitor(token: str) -> Visitor | None:
     if found is None:
         return None
     due = accounts.is_due(found, utc_now())
-    return Visitor(token, found.account_id, found.email, found.name, found.tenant_id, found.role, due)
+    who = (found.account_id, found.email, found.name, found.tenant_id, found.role)
+    return Visitor(token, *who, found.confirmed_at, found.has_second_factor, due)
 
 
 def _find(token: str) -> FoundSignIn | None:
@@ -226,3 +240,17 @@ def _page_to_return_to() -> str | None:
     else:
         return None
     return local_page(target) if target != "/" else None
+
+
+def _page_before() -> str | None:
+    """The page that a form was sent from, where it can be looked at again."""
+    came_from = urlsplit(request.referrer or "")
+    target = local_page(f"{came_from.path}?{came_from.query}".rstrip("?"))
+    adapter = current_app.create_url_adapter(request)
+    try:
+        if target and adapter and came_from.netloc == request.host:
+            adapter.match(came_from.path, method="GET")
+            return target
+    except HTTPException:  # a page that only a form leads to
+        pass
+    return None

@@ -277,6 +277,9 @@ PROVIDER_PAGES = (
     "/account",
     "/account/password",
     "/account/sessions",
+    "/account/security",
+    "/account/security/passkeys/new",
+    "/account/confirm",
 )
 TENANT_PAGES = (
     "/portal",
@@ -294,6 +297,9 @@ TENANT_PAGES = (
     "/account",
     "/account/password",
     "/account/sessions",
+    "/account/security",
+    "/account/security/passkeys/new",
+    "/account/confirm",
 )
 
 

@@ -6,7 +6,8 @@ import pytest
 import segno
 from segno.helpers import make_epc_qr
 
-from app.web.kit.payment_code import QUIET, payment_code
+from app.web.kit.payment_code import payment_code
+from app.web.kit.qr_code import QUIET
 
 PAYEE = {"name": "Northline", "iban": "DE02 1203 0000 0000 2020 51", "bic": "BYLADEM1001", "text": "2026-00001"}
 

@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
+from tests.factories import PASSWORD
 
 EURO = 1_000_000
 
@@ -168,6 +169,7 @@ def test_another_tenants_quote_is_not_found(office, make, login, acme, session):
 def test_an_expired_quote_says_that_the_amounts_are_the_same(office, clock):
     _, form = chosen(office)
     clock.shift(timedelta(minutes=16))
+    office.submit("/account/confirm", {"password": PASSWORD})
     answer = office.submit("/portal/plans", form)
     assert answer.status_code == 409 and "The amounts are the same" in answer.text
 

@@ -33,6 +33,7 @@ SHARED = {
     ("call_release", "hold"): (lambda w: w.acme.ids["hold"], "h_1_1"),
     ("tenant_person", "act"): ("close", "eat"),
     ("session_end", "mark"): (None, lambda w: w.acme.ids["mark"]),  # one's own sign-ins differ from person to person
+    ("passkey_remove", "passkey_id"): (None, lambda w: w.acme.ids["passkey_id"]),
     ("", "slug"): ("acme", "nobody"),
     ("", "run_id"): (lambda w: w.shared["run_id"], NOBODY),
     ("", "job_id"): (lambda w: w.shared["job_id"], NOBODY),

@@ -23,6 +23,7 @@ class Permission(StrEnum):
     """What a view or a part of a page asks for."""
 
     USE_OWN_ACCOUNT = "use_own_account"
+    CHANGE_SECOND_FACTOR = "change_second_factor"
     READ_USAGE = "read_usage"
     CHANGE_USAGE = "change_usage"
     RELEASE_CALLS = "release_calls"
@@ -72,6 +73,7 @@ _ALL_STAFF, _ALL_TENANT = " ".join(STAFF_ROLES), " ".join(TENANT_ROLES)
 
 TABLE: dict[Permission, Grant] = {
     Permission.USE_OWN_ACCOUNT: _to(_ALL_STAFF, _ALL_TENANT),
+    Permission.CHANGE_SECOND_FACTOR: _to(_ALL_STAFF, _ALL_TENANT),
     Permission.READ_USAGE: _to(_ALL_STAFF, _ALL_TENANT),
     Permission.CHANGE_USAGE: _to("owner billing"),
     Permission.RELEASE_CALLS: _to("owner support"),
@@ -108,6 +110,7 @@ TABLE: dict[Permission, Grant] = {
 # On money, roles, keys and what opens the door to them: the person is asked again who they are.
 SENSITIVE = frozenset(
     {
+        Permission.CHANGE_SECOND_FACTOR,
         Permission.CHANGE_PLANS,
         Permission.CHANGE_CATALOG,
         Permission.CHANGE_BILLING,

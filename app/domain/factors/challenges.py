@@ -1,4 +1,4 @@
-"""Challenges that passkeys sign: made without a write, valid five minutes in one browser, answered once."""
+"""Challenges that passkeys sign: made without a write, valid ten minutes in one browser, answered once."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ from app.db import insert_new
 from app.domain.factors.models import SpentChallenge
 from app.domain.factors.sealing import derived_key
 
-VALID_FOR = timedelta(minutes=5)
+VALID_FOR = timedelta(minutes=10)  # a page to sign in at may be looked at for a while
 _RANDOM, _TIME = 16, 8  # bytes, followed by 32 of HMAC-SHA256
 
 

@@ -1,5 +1,6 @@
 """Passkeys (WebAuthn level 3): registered by one challenge, answered to prove who is there. See README.md."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from app.domain.factors import challenges
 from app.domain.factors.models import Passkey
 
 MOST = 20  # of one account
+ALGORITHMS = (-8, -7, -257)  # EdDSA, ES256, RS256: what the verification knows
 MAX_ANSWER = 20_000  # characters of JSON
 _ID = re.compile(r"[A-Za-z0-9_-]{1,1364}")
 T = TypeVar("T")
@@ -37,26 +39,16 @@ class Ceremony:
 
 def creation_options(session: Session, where: Ceremony, account_id: int, email: str, name: str, now: datetime) -> str:
     """JSON for `navigator.credentials.create`: a new passkey, on a device that holds none of this account yet."""
-    from webauthn import generate_registration_options, options_to_json  # noqa: PLC0415  heavy, and seldom needed
-    from webauthn.helpers.structs import (  # noqa: PLC0415
-        AuthenticatorSelectionCriteria,
-        ResidentKeyRequirement,
-        UserVerificationRequirement,
+    return json.dumps(
+        {
+            "rp": {"id": where.rp_id, "name": where.rp_name},
+            "user": {"id": _text(str(account_id).encode()), "name": email, "displayName": name},
+            "challenge": _text(challenges.make(where.secret_key, where.use, now=now)),
+            "pubKeyCredParams": [{"type": "public-key", "alg": alg} for alg in ALGORITHMS],
+            "authenticatorSelection": {"residentKey": "preferred", "userVerification": "preferred"},
+            "excludeCredentials": _descriptors(list_of(session, account_id)),
+        }
     )
-
-    options = generate_registration_options(
-        rp_id=where.rp_id,
-        rp_name=where.rp_name,
-        user_id=str(account_id).encode(),
-        user_name=email,
-        user_display_name=name,
-        challenge=challenges.make(where.secret_key, where.use, now=now),
-        authenticator_selection=AuthenticatorSelectionCriteria(
-            resident_key=ResidentKeyRequirement.PREFERRED, user_verification=UserVerificationRequirement.PREFERRED
-        ),
-        exclude_credentials=_descriptors(list_of(session, account_id)),
-    )
-    return options_to_json(options)
 
 
 def request_options(session: Session, where: Ceremony, account_id: int | None, now: datetime) -> str:
@@ -64,17 +56,14 @@ def request_options(session: Session, where: Ceremony, account_id: int | None, n
 
     Without an account any that the browser knows for this portal, and the device makes sure who holds it.
     """
-    from webauthn import generate_authentication_options, options_to_json  # noqa: PLC0415
-    from webauthn.helpers.structs import UserVerificationRequirement  # noqa: PLC0415
-
-    verification = UserVerificationRequirement.PREFERRED if account_id else UserVerificationRequirement.REQUIRED
-    options = generate_authentication_options(
-        rp_id=where.rp_id,
-        challenge=challenges.make(where.secret_key, where.use, now=now),
-        allow_credentials=_descriptors(list_of(session, account_id)) if account_id else [],
-        user_verification=verification,
+    return json.dumps(
+        {
+            "rpId": where.rp_id,
+            "challenge": _text(challenges.make(where.secret_key, where.use, now=now)),
+            "allowCredentials": _descriptors(list_of(session, account_id)) if account_id else [],
+            "userVerification": "preferred" if account_id else "required",
+        }
     )
-    return options_to_json(options)
 
 
 def register(session: Session, where: Ceremony, account_id: int, answer: str, name: str, *, now: datetime) -> Passkey:
@@ -82,7 +71,7 @@ def register(session: Session, where: Ceremony, account_id: int, answer: str, na
 
     Raises Invalid (`passkey_refused`, `challenge_over`) and Conflict `too_many_passkeys`.
     """
-    from webauthn import verify_registration_response  # noqa: PLC0415
+    from webauthn import verify_registration_response  # noqa: PLC0415  loads OpenSSL, which most requests do without
 
     credential, challenge = _read(answer)
     made = _checked(
@@ -191,15 +180,12 @@ def _refusal() -> Invalid:
     return Invalid("passkey_refused", "The passkey was not accepted.")
 
 
-def _descriptors(passkeys: list[Passkey]) -> list[Any]:
-    from webauthn.helpers import base64url_to_bytes  # noqa: PLC0415
-    from webauthn.helpers.structs import AuthenticatorTransport, PublicKeyCredentialDescriptor  # noqa: PLC0415
-
-    known = {each.value for each in AuthenticatorTransport}
+def _descriptors(passkeys: list[Passkey]) -> list[dict[str, Any]]:
     return [
-        PublicKeyCredentialDescriptor(
-            id=base64url_to_bytes(passkey.credential_id),
-            transports=[AuthenticatorTransport(each) for each in passkey.transports if each in known],
-        )
-        for passkey in passkeys
+        {"type": "public-key", "id": passkey.credential_id, "transports": passkey.transports} for passkey in passkeys
     ]
+
+
+def _text(raw: bytes) -> str:
+    """Base64url without padding, as the JSON forms of WebAuthn have it."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

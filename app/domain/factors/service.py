@@ -95,13 +95,14 @@ def reset(session: Session, account: Account, *, actor: str, now: datetime) -> N
     _record(session, account.id, "account.factor_reset", actor, now)
 
 
-def prove(account_id: int, spend: Callable[[Session], T], *, address: str, now: datetime) -> T:
-    """What `spend` returns, which accepts a proof of this account or raises Invalid.
+def prove(account_id: int | None, spend: Callable[[Session], T], *, address: str, now: datetime) -> T:
+    """What `spend` returns, which accepts a proof of this account, or of any by a passkey, or raises Invalid.
 
     Commits by itself: the try counts as failed before it is looked at, as with passwords, so that parallel guesses
     cannot slip through together. Raises Throttled. Not to be called inside a unit of work.
     """
-    who, place = f"factor of {account_id}", sign_in.network_of(address)
+    place = sign_in.network_of(address)
+    who = f"factor of {account_id}" if account_id else f"passkey from {place}"
     sign_in.refuse_if_throttled(db.session(), who, place, now, most=MOST_FAILURES)
     attempt_id = sign_in.count_attempt(who, place, now, most=MOST_FAILURES)
 

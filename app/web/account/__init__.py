@@ -1,7 +1,15 @@
-"""What is the signed-in person's own, /account: the name and address, the password, where one is signed in."""
+"""What is the signed-in person's own, /account: the name and address, the password, the second
+factor, where one is signed in."""
 
 from flask import Blueprint
 
 bp = Blueprint("account", __name__, url_prefix="/account")
 
-from app.web.account import email, password, profile, sessions  # noqa: E402, F401  views register on `bp`
+from app.web.account import (  # noqa: E402  views register on `bp`
+    confirm,  # noqa: F401
+    email,  # noqa: F401
+    password,  # noqa: F401
+    profile,  # noqa: F401
+    security,  # noqa: F401
+    sessions,  # noqa: F401
+)

@@ -1,5 +1,8 @@
 """Signing in and out."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from flask import Blueprint, Response, request, url_for
 
 from app.core.clock import utc_now
@@ -8,12 +11,14 @@ from app.db import db
 from app.domain.accounts import service as accounts
 from app.domain.accounts.roles import Permission
 from app.web.account import kit as account_kit
+from app.web.auth.enter import enter
 from app.web.auth.forms import SignInForm
 from app.web.auth.next_page import local_page
-from app.web.guards import current_user, home_url, needs, sign_in, sign_out
+from app.web.guards import current_user, home_url, needs, sign_out
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
 from app.web.kit.render import redirect_to, render
+from app.web.proofs import SIGN_IN, request_options
 
 bp = Blueprint("auth", __name__)
 
@@ -45,9 +50,8 @@ def login() -> Response:
         form.form_errors.append(gettext("The e-mail address or the password is not right."))
         return _ask(form, 422)
     except Throttled as error:
-        return later("auth/login.html", form, error)
-    sign_in(account)
-    return redirect_to(local_page(form.next.data) or home_url())
+        return later("auth/login.html", form, error, options=request_options(SIGN_IN, None))
+    return enter(account, local_page(form.next.data))
 
 
 @bp.post("/logout")
@@ -59,12 +63,20 @@ def logout() -> Response:
 
 
 def _ask(form: SignInForm, status: int = 200) -> Response:
-    return render("auth/login.html", form=form, status=status)
+    options = request_options(SIGN_IN, None)
+    return render("auth/login.html", form=form, status=status, options=options)
 
 
-def later(template: str, form: Form, error: Throttled) -> Response:
+def login_page(target: str | None, problems: Iterable[str], status: int) -> Response:
+    """The page to sign in at, saying what went wrong on another way in."""
+    form = SignInForm(formdata=None, next=target)
+    form.form_errors.extend(problems)
+    return _ask(form, status)
+
+
+def later(template: str, form: Form, error: Throttled, **context: Any) -> Response:
     """The form again, saying when to come back."""
     headers = account_kit.later(form, error)
-    response = render(template, form=form, status=429)
+    response = render(template, form=form, status=429, **context)
     response.headers.update(headers)
     return response

@@ -8,7 +8,8 @@ from typing import Any
 from app.domain.billing.models import Invoice, InvoiceLine
 from app.web.kit.formats import longdate, money, number, percent_of, period_text, with_unit
 from app.web.kit.i18n import gettext
-from app.web.kit.payment_code import PaymentCode, payment_code
+from app.web.kit.payment_code import payment_code
+from app.web.kit.qr_code import Drawing
 
 _SEPARATOR = " · "
 
@@ -25,7 +26,7 @@ class InvoiceWords:
     lines: list[dict[str, Any]]  # text, note, quantity, price, amount; resource and period of a usage line
     sums: list[dict[str, str]]  # label, amount; the total last
     notes: list[str]
-    code: PaymentCode | None  # the QR code that pays it
+    code: Drawing | None  # the QR code that pays it
     labels: dict[str, str]
 
 
@@ -162,7 +163,7 @@ def payment_terms(invoice: Invoice) -> str:
     return gettext("Please pay to %(account)s, naming %(number)s.", account=account, number=invoice.number)
 
 
-def _code(invoice: Invoice) -> PaymentCode | None:
+def _code(invoice: Invoice) -> Drawing | None:
     if invoice.kind != "invoice" or invoice.number is None:
         return None
     provider = invoice.printed["provider"]

@@ -20,6 +20,7 @@ def permission_name(permission: Permission) -> str:
     """What the permission allows."""
     return {
         Permission.USE_OWN_ACCOUNT: gettext("Use one's own account"),
+        Permission.CHANGE_SECOND_FACTOR: gettext("Set up one's own second factor"),
         Permission.READ_USAGE: gettext("See usage, calls and refusals"),
         Permission.CHANGE_USAGE: gettext("Reverse usage, settle the quarantine"),
         Permission.RELEASE_CALLS: gettext("Release calls"),
