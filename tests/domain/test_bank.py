@@ -1,13 +1,14 @@
 """Bank files: lines are read as banks write them, matched by number, and count once."""
 
+import threading
 from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import select
 
 from app.core.errors import Conflict, Invalid
-from app.db import run_in_transaction
-from app.domain.billing import bank, bank_csv, due, issuing, ledger
+from app.db import db, run_in_transaction
+from app.domain.billing import bank, bank_csv, bank_lines, due, issuing, ledger
 from app.domain.billing.bank_csv import Unread, parse_amount, parse_day
 from app.domain.billing.drafting import draft
 from app.domain.billing.models import Invoice, Payment
@@ -170,3 +171,114 @@ def test_numbers_without_a_prefix_are_found_too():
     pattern = bank._pattern(["", "A-"])
     assert bank._numbers(pattern, "zu 00012, A-00013 und 1234567890123") == ("00012", "a00013", "1234567890123")
     assert bank._numbers(bank._pattern([]), "RE2026-00001") == ()
+
+
+def waiting(session, state="open"):
+    session.rollback()
+    return bank_lines.find(session, state).lines
+
+
+def test_what_is_not_matched_waits_once_with_suggestions_by_amount_and_name(session, two):
+    content = (
+        HEAD + "05.09.2026;Globex Trading GmbH;Miete;49,00;EUR\n05.09.2026;Unbekannt;Miete;7,00;EUR\n"
+        "05.09.2026;Acme;Lastschrift;-49,00;EUR\nnie;A;x;1,00;EUR\n"
+    )
+    assert enter(session, content) == 0
+    assert enter(session, content) == 0  # again
+    (unknown, none), (line, found) = waiting(session)
+    assert (unknown.payer, none) == ("Unbekannt", [])
+    assert (line.payer, line.amount_micros, line.why) == ("Globex Trading GmbH", 49 * EURO, "no_number")
+    assert [(each.tenant.slug, each.invoice.number, each.by_amount, each.by_name) for each in found] == [
+        ("globex", "RE2026-00002", True, True), ("acme", "RE2026-00001", True, False),
+    ]  # fmt: skip
+
+
+def test_a_line_that_was_assigned_is_a_payment_and_read_again_a_duplicate(session, two):
+    acme, globex = two
+    content = HEAD + "05.09.2026;G. Trading;Miete;49,00;EUR\n"
+    enter(session, content)
+    ((line, _),) = waiting(session)
+    line_id = line.id
+
+    def assign(unit):
+        tenant, invoice = bank_lines.target(unit, "RE2026-00002")
+        return bank_lines.assign(unit, line_id, tenant, invoice, actor="nora", now=STARTED)
+
+    run_in_transaction(assign)
+    assert (owed(session, acme), owed(session, globex)) == (49 * EURO, 0)
+    with pytest.raises(Conflict, match="meanwhile"):
+        run_in_transaction(assign)
+    assert states(looked(session, content)) == [("duplicate", "globex")]
+    assert enter(session, content) == 0 and waiting(session) == []
+    ((line, _),) = waiting(session, "assigned")
+    assert (line.assigned_to.slug, line.decided_by) == ("globex", "nora")
+    assert len(session.scalars(select(Payment)).all()) == 1
+    assert list(verify.differences(session, now=STARTED)) == []
+
+
+def test_a_line_that_is_nobodys_stays_so_until_it_waits_again(session, two):
+    content = HEAD + "05.09.2026;Finanzamt;Erstattung;49,00;EUR\n"
+    enter(session, content)
+    line_id = waiting(session)[0][0].id
+    edge = {"actor": "nora", "now": STARTED}
+    with pytest.raises(Invalid):
+        run_in_transaction(lambda unit: bank_lines.ignore(unit, line_id, " ", **edge))
+    run_in_transaction(lambda unit: bank_lines.ignore(unit, line_id, "tax refund", **edge))
+    assert [(each.state, each.why) for each in looked(session, content).found] == [("ignored", "tax refund")]
+    assert enter(session, content) == 0 and waiting(session) == []
+    with pytest.raises(Conflict):
+        run_in_transaction(lambda unit: bank_lines.assign(unit, line_id, unit.merge(two[0]), None, **edge))
+    run_in_transaction(lambda unit: bank_lines.reopen(unit, line_id, **edge))
+    assert len(waiting(session)) == 1 and owed(session, two[0]) == 49 * EURO
+
+
+def test_a_line_whose_number_is_known_by_now_waits_no_more(session, make, two):
+    content = HEAD + "05.09.2026;Initech;RE2026-00003;49,00;EUR\n"
+    enter(session, content)
+    assert [line.why for line, _ in waiting(session)] == ["unknown_number"]
+    initech = make.tenant("Initech")
+    make.subscribe(initech, make.package("later", {}, price_micros=49 * EURO))
+
+    def act(unit):
+        rows = [subscriptions.require_live(unit, unit.get_one(Tenant, initech.id))]
+        draft(unit, due.find(unit, rows, TERMS, now=STARTED), TERMS, now=STARTED)
+        drafts = unit.scalars(select(Invoice).where(Invoice.status == "draft")).all()
+        issuing.issue(unit, drafts, TERMS, actor="nora", now=STARTED)
+
+    run_in_transaction(act)
+    assert enter(session, content) == 1 and waiting(session) == [] and owed(session, initech) == 0
+
+
+def test_two_people_assign_one_line_to_two_tenants_at_once(app, session, two):
+    enter(session, HEAD + "05.09.2026;Wer;Miete;49,00;EUR\n")
+    line_id, results = waiting(session)[0][0].id, []
+    start = threading.Barrier(2)
+
+    def person(tenant_id):
+        with app.app_context():
+            start.wait()
+            try:
+                run_in_transaction(
+                    lambda unit: bank_lines.assign(
+                        unit, line_id, unit.get_one(Tenant, tenant_id), None, actor="nora", now=STARTED
+                    )
+                )
+                results.append("entered")
+            except Conflict as error:
+                results.append(error.code)
+            db.session.remove()
+
+    threads = [threading.Thread(target=person, args=(tenant.id,)) for tenant in two]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["decided", "entered"]
+    session.rollback()
+    assert len(session.scalars(select(Payment)).all()) == 1
+
+
+def test_what_is_called_so_is_found_by_number_or_name(session, two):
+    with pytest.raises(Invalid):
+        bank_lines.target(session, "nobody")
+    assert bank_lines.target(session, " GLOBEX ")[0].slug == "globex"

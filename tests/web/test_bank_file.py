@@ -90,3 +90,37 @@ def test_tenants_have_no_such_page(make, login, acme):
     office = login(make.user(acme))
     assert office.get("/provider/billing/bank").status_code == 404
     assert office.submit("/provider/billing/bank/enter", {}).status_code == 404
+
+
+def test_a_line_without_a_number_is_assigned_on_its_page(staff, session, acme):
+    content = "Buchungstag;Auftraggeber;Verwendungszweck;Betrag\n21.11.2026;Acme & Co;Miete;49,00\n"
+    page = look(staff, content)
+    assert "Keep what is not matched" in page.text
+    done = staff.submit("/provider/billing/bank/enter", form_of(page.text))
+    assert done.location.endswith("/provider/billing/bank/lines")
+    assert "1 payment from a bank file waits" in staff.get("/provider/billing").text
+    found = staff.get("/provider/billing/bank/lines")
+    assert "perhaps Acme, 2026-00001" in html.unescape(found.text)
+    path = re.search(r'href="(/provider/billing/bank/lines/\d+)"', found.text)[1]
+    assert "Acme · 2026-00001, €49.00 open · same amount and name" in html.unescape(staff.get(path).text)
+    assert staff.submit(path, {"suggested": "", "target": "nobody"}).status_code == 422
+    assert staff.submit(path, {"suggested": "2026-00001"}).status_code == 303
+    assert "The payment is entered for Acme." in staff.get("/provider/billing/bank/lines").text
+    assert staff.submit(path, {"suggested": "2026-00001"}).status_code == 422  # decided by now
+    assert "Entered for" in staff.get(path).text
+    assert "Acme" in staff.fragment("/provider/billing/bank/lines?state=assigned", "lines").text
+    session.rollback()
+    assert session.scalars(select(Invoice)).one().status == "paid"
+
+
+def test_a_line_is_set_aside_with_a_reason_and_waits_again(staff, acme):
+    page = look(staff, "Buchungstag;Auftraggeber;Verwendungszweck;Betrag\n21.11.2026;Fremd;Miete;7,00\n")
+    staff.submit("/provider/billing/bank/enter", form_of(page.text))
+    path = re.search(r'href="(/provider/billing/bank/lines/\d+)"', staff.get("/provider/billing/bank/lines").text)[1]
+    assert staff.submit(f"{path}/ignore", {"reason": ""}).status_code == 422
+    assert staff.submit(f"{path}/ignore", {"reason": "our own transfer"}).status_code == 303
+    assert "our own transfer" in staff.get("/provider/billing/bank/lines?state=ignored").text
+    assert staff.submit(f"{path}/reopen").status_code == 303
+    assert "Fremd" in staff.get("/provider/billing/bank/lines").text
+    assert staff.get("/provider/billing/bank/lines/1").status_code == 404
+    assert staff.submit("/provider/billing/bank/lines/1", {"target": "acme"}).status_code == 404

@@ -11,20 +11,19 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict
 from app.domain.audit import service as audit
-from app.domain.billing import bank_csv, ledger, payments
+from app.domain.billing import bank_csv, bank_lines, ledger, payments
 from app.domain.billing.bank_csv import BankLine, Unread
 from app.domain.billing.models import Invoice, NumberSeries, Payment
-from app.domain.billing.payments import Receipt
 from app.domain.tenants.models import Tenant
 
-MATCHED, DUPLICATE, UNMATCHED = "matched", "duplicate", "unmatched"
-MAX_REFERENCE = 255
+MATCHED, DUPLICATE, UNMATCHED, IGNORED = "matched", "duplicate", "unmatched", "ignored"
 _GAP = r"[\s./_-]*"  # what a bank may put between two letters of a number
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a line is: `matched` to a tenant's invoices, entered before (`duplicate`), or `unmatched` and why.
+    """What a line is: `matched` to a tenant's invoices, entered before (`duplicate`), `ignored` by somebody for the
+    reason that `why` then is, or `unmatched` and why.
 
     Why: `outgoing`, `no_number`, `unknown_number`, `several_tenants`, `other_currency`, `day`, `amount`.
     """
@@ -47,6 +46,12 @@ class Preview:
         return [each for each in self.found if each.state == state]
 
     @property
+    def waiting(self) -> list[tuple[BankLine, str]]:
+        """Money that came in and is not matched, and why: a person says whose it is."""
+        lines = ((each.line, each.why) for each in self.of(UNMATCHED))
+        return [(line, why) for line, why in lines if isinstance(line, BankLine) and line.amount_micros > 0]
+
+    @property
     def mark(self) -> str:
         """Another one once anything of it is different."""
         said = [(each.state, each.why, [row.id for row in each.invoices], str(each.line)) for each in self.found]
@@ -61,11 +66,12 @@ def preview(session: Session, content: str, currency: str) -> Preview:
     named = {line.key: _numbers(pattern, line.text) for line in known}
     invoices = _invoices(session, {number for numbers in named.values() for number in numbers})
     entered = _entered(session, [line.key for line in known])
-    return Preview(tuple(_found(line, named, invoices, entered) for line in lines))
+    ignored = bank_lines.ignored(session, [line.key for line in known])
+    return Preview(tuple(_found(line, named, invoices, entered, ignored) for line in lines))
 
 
 def enter(session: Session, content: str, currency: str, mark: str, *, actor: str, now: datetime) -> int:
-    """Enter every matched line of what was looked at, in one transaction; returns how many.
+    """Enter every matched line of what was looked at, in one transaction; returns how many. The rest waits.
 
     Raises Conflict (`preview_stale`) where a look at it now says something else than `mark` stands for.
     """
@@ -76,23 +82,12 @@ def enter(session: Session, content: str, currency: str, mark: str, *, actor: st
         raise Conflict("preview_stale", "Something changed since you looked at it: look once more.")
     for each in matched:
         if each.tenant is not None and isinstance(each.line, BankLine):
-            receipt = _receipt(each.line, each.invoices)
+            receipt = bank_lines.receipt_of(each.line, [row.id for row in each.invoices])
             payments.receive(session, each.tenant, receipt, actor=actor, now=now)
+            bank_lines.found_meanwhile(session, each.line.key, each.tenant, actor=actor, now=now)
+    bank_lines.keep(session, seen.waiting, now=now)
     audit.record(session, actor, "bank_file.enter", "bank_file:", now=now, payments=len(matched))
     return len(matched)
-
-
-def _receipt(line: BankLine, invoices: Sequence[Invoice]) -> Receipt:
-    reference = f"{line.payer}: {line.text}" if line.payer else line.text
-    return Receipt(
-        key=line.key,
-        amount_micros=line.amount_micros,
-        currency=line.currency,
-        method="bank",
-        reference=reference[:MAX_REFERENCE],
-        received_on=line.day,
-        invoice_ids=tuple(row.id for row in invoices),
-    )
 
 
 def _pattern(prefixes: Iterable[str]) -> re.Pattern[str]:
@@ -127,28 +122,39 @@ def _invoices(session: Session, plain: set[str]) -> dict[str, Invoice]:
     return {spelled[str(row.number)]: row for row in rows}
 
 
-def _entered(session: Session, keys: Sequence[str]) -> set[tuple[int, str]]:
-    rows = session.execute(select(Payment.tenant_id, Payment.key).where(Payment.key.in_(keys)))
-    return {(row.tenant_id, row.key) for row in rows}
+def _entered(session: Session, keys: Sequence[str]) -> dict[str, Tenant]:
+    """Whose payment each of these lines became."""
+    rows = session.execute(
+        select(Payment.key, Tenant).join(Tenant, Tenant.id == Payment.tenant_id).where(Payment.key.in_(keys))
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def _found(
     line: BankLine | Unread,
     named: dict[str, tuple[str, ...]],
     invoices: dict[str, Invoice],
-    entered: set[tuple[int, str]],
+    entered: dict[str, Tenant],
+    ignored: dict[str, str],
 ) -> Found:
     if isinstance(line, Unread):
         return Found(line, UNMATCHED, line.why)
+    rows = [invoices[number] for number in named[line.key] if number in invoices]
+    if tenant := entered.get(line.key):
+        return Found(line, DUPLICATE, "", tenant, tuple(row for row in rows if row.tenant_id == tenant.id))
+    if line.key in ignored:
+        return Found(line, IGNORED, ignored[line.key])
+    return _matched(line, rows, names_any=bool(named[line.key]))
+
+
+def _matched(line: BankLine, rows: Sequence[Invoice], *, names_any: bool) -> Found:
     if line.amount_micros <= 0:
         return Found(line, UNMATCHED, "outgoing")
-    rows = [invoices[number] for number in named[line.key] if number in invoices]
     tenants = {row.tenant_id: row.tenant for row in rows}
     if len(tenants) != 1:
-        why = "several_tenants" if tenants else "unknown_number" if named[line.key] else "no_number"
+        why = "several_tenants" if tenants else "unknown_number" if names_any else "no_number"
         return Found(line, UNMATCHED, why)
     tenant = next(iter(tenants.values()))
     if any(row.currency != line.currency for row in rows):
         return Found(line, UNMATCHED, "other_currency", tenant)
-    state = DUPLICATE if (tenant.id, line.key) in entered else MATCHED
-    return Found(line, state, "", tenant, tuple(rows))
+    return Found(line, MATCHED, "", tenant, tuple(rows))

@@ -266,6 +266,35 @@ class GatewayEvent(Base):
     received_at: Mapped[Utc]
 
 
+class UnmatchedLine(Base):
+    """A line of a bank's file that no invoice number explained, until somebody says whose it is, or nobody's."""
+
+    __tablename__ = "unmatched_line"
+    __table_args__ = (
+        UniqueConstraint("key", name="kept_once"),
+        CheckConstraint("state IN ('open', 'assigned', 'ignored')", name="known_state"),
+        CheckConstraint("(state = 'assigned') = (assigned_to_id IS NOT NULL)", name="assigned_to_somebody"),
+        CheckConstraint("state <> 'ignored' OR reason <> ''", name="ignored_for_a_reason"),
+        Index("unmatched_lines_by_state", "state", "id"),
+    )
+    id: Mapped[Id]
+    key: Mapped[Line]  # that of the payment it becomes: the same line read again is this one
+    day: Mapped[date]
+    amount_micros: Mapped[Micros]
+    currency: Mapped[str] = mapped_column(String(3))
+    payer: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    why: Mapped[Code]  # see bank.Found
+    kept_at: Mapped[Utc]
+    state: Mapped[str] = mapped_column(String(8), default="open")
+    assigned_to_id: Mapped[Ref | None] = mapped_column(ForeignKey("tenant.id"))
+    reason: Mapped[Line] = mapped_column(default="")
+    decided_by: Mapped[Line] = mapped_column(default="")
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    assigned_to: Mapped[Tenant | None] = relationship(lazy="joined")
+
+
 class DunningStep(Base):
     """One step taken about an unpaid invoice: a reminder or the suspension, each once."""
 

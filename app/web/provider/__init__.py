@@ -6,6 +6,7 @@ bp = Blueprint("provider", __name__, url_prefix="/provider")
 
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     bank,
+    bank_lines,
     billing,
     calls,
     home,

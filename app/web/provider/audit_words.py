@@ -33,7 +33,11 @@ def in_words(entry: AuditEntry) -> Change:
     endpoint, argument = PAGES.get(kind, ("", ""))
     url = url_for(endpoint, **{argument: name}) if endpoint else ""  # type: ignore[arg-type]
     return Change(
-        _words(entry), "" if kind in ("quarantine", "bill_run", "bank_file") else name, url, entry.actor, entry.at
+        _words(entry),
+        "" if kind in ("quarantine", "bill_run", "bank_file", "bank_line") else name,
+        url,
+        entry.actor,
+        entry.at,
     )
 
 
@@ -118,6 +122,8 @@ def _words(entry: AuditEntry) -> str:
         "invoice.accept": gettext("Odd draft accepted:"),
         "invoice.discard": gettext("Draft discarded:"),
         "payment.receive": gettext("Payment entered:"),
+        "bank_line.ignore": gettext("Bank line is nobody's (%(reason)s)", reason=entry.details.get("reason", "–")),
+        "bank_line.reopen": gettext("Bank line waits again"),
         "bank_file.enter": gettext("Bank file entered, %(count)s payments", count=entry.details.get("payments", 0)),
         "payment.repay": gettext("Paid back:"),
         "quarantine.replay": gettext("Taken out of quarantine and counted"),

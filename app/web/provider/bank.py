@@ -9,7 +9,7 @@ from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError, Invalid
 from app.db import db, run_in_transaction
 from app.domain.accounts.roles import Permission
-from app.domain.billing import bank
+from app.domain.billing import bank, bank_lines
 from app.web.guards import current_user, needs
 from app.web.kit.forms import CurrencyField, Form
 from app.web.kit.i18n import gettext, ngettext
@@ -69,17 +69,24 @@ def billing_bank_enter() -> Response:
         say(error.message, "error")
         return redirect_to(url_for("provider.billing_bank"))
     say(ngettext("%(num)s payment is entered.", "%(num)s payments are entered.", entered))
-    return redirect_to(url_for("provider.billing"))
+    waiting = bank_lines.count_open(db.session())
+    return redirect_to(url_for("provider.bank_line_list" if waiting else "provider.billing"))
 
 
 def _look(content: str, currency: str, status: int = 200) -> Response:
     found = bank.preview(db.session(), content, currency)
     return render(
-        "provider/billing_bank_look.html", status=status, found=found, content=content, currency=currency, why=_why()
+        "provider/billing_bank_look.html",
+        status=status,
+        found=found,
+        content=content,
+        currency=currency,
+        why=why_words(),
     )
 
 
-def _why() -> dict[str, str]:
+def why_words() -> dict[str, str]:
+    """Why lines are not matched, in words."""
     return {
         "outgoing": gettext("money that went out"),
         "no_number": gettext("no invoice number in it"),

@@ -6,7 +6,7 @@ from app.core.clock import utc_now
 from app.core.errors import Conflict
 from app.db import db, run_in_transaction
 from app.domain.accounts.roles import Permission
-from app.domain.billing import reading, run as bill_run
+from app.domain.billing import bank_lines, reading, run as bill_run
 from app.domain.billing.reading import InvoiceQuery
 from app.web.guards import current_user, needs
 from app.web.kit import invoice_text
@@ -36,6 +36,7 @@ def billing() -> Response:
         overdue=reading.count(session, "overdue", today=today),
         still_open=reading.count(session, "open", today=today),
         drafts=reading.count(session, "draft", today=today),
+        bank_lines=bank_lines.count_open(session),
         odd_words=invoice_text.odd_words(),
     )
 
