@@ -40,19 +40,13 @@ def receiver():
         yield made
 
 
-def unchecked(url):
-    pass
-
-
 @pytest.fixture
 def hook(app, now, receiver):
     def add(tenant=None, types=None, url=""):
         tenant_id = tenant and tenant.id
         types = types or (events.TYPES if tenant is None else events.TENANT_TYPES)
         wanted = Wanted(url or receiver.url, types)
-        return run_in_transaction(
-            lambda session: endpoints.add(session, tenant_id, wanted, unchecked, actor="test", now=now)
-        )
+        return run_in_transaction(lambda session: endpoints.add(session, tenant_id, wanted, actor="test", now=now))
 
     return add
 

@@ -1,6 +1,6 @@
 """Who is told of what: endpoints of the provider and of tenants, their secrets, and what turns them off."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,10 +33,6 @@ class Wanted:
     note: str = ""
 
 
-# Raises Invalid for an address that nothing may be sent to; given by the edge, which knows the network.
-Check = Callable[[str], None]
-
-
 def of_owner(session: Session, tenant_id: int | None) -> list[WebhookEndpoint]:
     """The tenant's endpoints, or the provider's own, oldest first."""
     return list(session.scalars(select(WebhookEndpoint).where(_owned_by(tenant_id)).order_by(WebhookEndpoint.id)))
@@ -50,11 +46,12 @@ def get(session: Session, tenant_id: int | None, endpoint_id: int) -> WebhookEnd
     return found
 
 
-def add(
-    session: Session, tenant_id: int | None, wanted: Wanted, check: Check, *, actor: str, now: datetime
-) -> WebhookEndpoint:
-    """Tell this address from now on. Raises Invalid for a bad field, Conflict (`too_many_endpoints`)."""
-    checked = _checked(tenant_id, wanted, check)
+def add(session: Session, tenant_id: int | None, wanted: Wanted, *, actor: str, now: datetime) -> WebhookEndpoint:
+    """Tell this address from now on; that it may be reached at all is for the edge to check, which knows the network.
+
+    Raises Invalid for a bad field, Conflict (`too_many_endpoints`).
+    """
+    checked = _checked(tenant_id, wanted)
     if len(of_owner(session, tenant_id)) >= MOST:
         raise Conflict("too_many_endpoints", f"There are {MOST} endpoints already; remove one first.")
     made = WebhookEndpoint(id=new_id(), tenant_id=tenant_id, salt=signing.new_salt(), created_at=now, **checked)
@@ -64,12 +61,10 @@ def add(
     return made
 
 
-def change(
-    session: Session, endpoint: WebhookEndpoint, wanted: Wanted, check: Check, *, actor: str, now: datetime
-) -> None:
+def change(session: Session, endpoint: WebhookEndpoint, wanted: Wanted, *, actor: str, now: datetime) -> None:
     """Tell another address, or of other events. Raises Invalid as `add`."""
     before = {"url": endpoint.url, "types": endpoint.event_types}
-    for name, value in _checked(endpoint.tenant_id, wanted, check).items():
+    for name, value in _checked(endpoint.tenant_id, wanted).items():
         setattr(endpoint, name, value)
     session.flush()
     after = {"url": endpoint.url, "types": endpoint.event_types}
@@ -148,7 +143,7 @@ def secrets_of(endpoint: WebhookEndpoint, installation_key: str, now: datetime) 
     return [signing.secret_of(installation_key, endpoint.id, salt) for salt in salts]
 
 
-def _checked(tenant_id: int | None, wanted: Wanted, check: Check) -> dict[str, Any]:
+def _checked(tenant_id: int | None, wanted: Wanted) -> dict[str, Any]:
     url, note = wanted.url.strip(), wanted.note.strip()
     if not url or len(url) > MAX_URL:
         raise Invalid("invalid_url", f"Enter an address of at most {MAX_URL} characters.", field="url")
@@ -158,7 +153,6 @@ def _checked(tenant_id: int | None, wanted: Wanted, check: Check) -> dict[str, A
     chosen = [each for each in known if each in wanted.types]
     if not chosen or len(chosen) != len(set(wanted.types)):
         raise Invalid("invalid_types", "Choose at least one event.", field="types")
-    check(url)
     return {"url": url, "note": note, "types": f" {' '.join(chosen)} "}
 
 

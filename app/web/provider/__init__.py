@@ -28,4 +28,5 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     tenant_usage,
     tenants,
     verification,
+    webhooks,
 )

@@ -15,4 +15,5 @@ from app.web.tenant import (  # noqa: E402, F401  views register on `bp`
     refused,
     statements,
     usage,
+    webhooks,
 )
