@@ -10,7 +10,7 @@ from flask import Response, current_app, request, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from sqlalchemy.orm import Session
 from wtforms import DateTimeLocalField, SelectMultipleField, StringField
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import InputRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from app import webhooks
@@ -48,6 +48,11 @@ class EndpointForm(Form):
     url = StringField(_("Address"), [InputRequired(_("Enter the address.")), Length(max=MAX_URL)])
     types = SelectMultipleField(_("Tell it when"), option_widget=CheckboxInput(), widget=ListWidget(prefix_label=False))
     note = StringField(_("Note"))
+
+    def validate_types(self, field: SelectMultipleField) -> None:
+        """None would never be told anything."""
+        if not field.data:
+            raise ValidationError(gettext("Choose at least one event."))
 
     @property
     def wanted(self) -> Wanted:
