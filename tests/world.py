@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask
+from sqlalchemy.orm import Session
 
 from app.core.ids import new_id
 from app.core.usage import Unreadable
@@ -31,11 +32,14 @@ from app.domain.telephony import service as telephony
 from app.domain.telephony.models import Allocation
 from app.domain.telephony.service import Wanted
 from app.domain.tenants.models import Tenant
+from app.domain.webhooks import endpoints
+from app.domain.webhooks.models import WebhookMessage
 from tests.factories import Make
 
 EURO = 1_000_000
 STARTED = datetime(2026, 9, 1, 9, tzinfo=UTC)
 NOBODY = 1  # an id that nothing has
+MESSAGE = 7  # of the message of each webhook endpoint
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,11 @@ def build(app: Flask, make: Make, now: datetime) -> World:
     with unit_of_work() as session:
         entry_id = session.query(Quarantined).one().id
         prefix = accounts.source_by_code(session, "pbx1").keys[0].prefix
-    shared = {"run_id": run_id, "job_id": job.id, "entry_id": entry_id, "prefix": prefix, "resource": "extensions"}
+        endpoint_id = _endpoint(session, None, now)
+    shared = {
+        "run_id": run_id, "job_id": job.id, "entry_id": entry_id, "prefix": prefix, "resource": "extensions",
+        "endpoint_id": endpoint_id,
+    }  # fmt: skip
     return World(acme, globex, people, shared)
 
 
@@ -123,6 +131,8 @@ def _tenant(
             "allocation_id": kept.id,
             "released_id": gone.id,
             "day": periods[0].first_on.isoformat(),
+            "endpoint_id": _endpoint(session, tenant.id, now),
+            "message_id": MESSAGE,
         }
     user = make.user(tenant)
     browser = app.test_client()
@@ -142,3 +152,13 @@ def _tenant(
     return Belongings(
         tenant, user, {**ids, "request_id": request_id, "hold": call.hold, "email": user.email, "mark": mark}
     )
+
+
+def _endpoint(session: Session, tenant_id: int | None, now: datetime) -> int:
+    """A webhook endpoint that hears of invoices, and had a message."""
+    wanted = endpoints.Wanted("https://hooks.example/", ("invoice.final",))
+    made = endpoints.add(session, tenant_id, wanted, actor="test", now=now)
+    message = {"key": "ping/1", "type": "ping", "tenant": "", "data": {}, "occurred_at": now, "delivered_at": now}
+    session.add(WebhookMessage(endpoint_id=made.id, id=MESSAGE, **message))
+    session.flush()
+    return made.id

@@ -35,6 +35,7 @@ SHARED = {
     ("session_end", "mark"): (None, lambda w: w.acme.ids["mark"]),  # one's own sign-ins differ from person to person
     ("passkey_remove", "passkey_id"): (None, lambda w: w.acme.ids["passkey_id"]),
     ("", "slug"): ("acme", "nobody"),
+    ("", "message_id"): (lambda w: w.acme.ids["message_id"], None),
     ("", "run_id"): (lambda w: w.shared["run_id"], NOBODY),
     ("", "job_id"): (lambda w: w.shared["job_id"], NOBODY),
     ("", "entry_id"): (lambda w: w.shared["entry_id"], NOBODY),
@@ -46,7 +47,8 @@ MEANT = {
     ("invoice_line", "invoice_id"): "draft_id",
     ("invoice_finalise", "invoice_id"): "draft_id",
 }
-OWN_IDS = {"invoice_id", "number", "allocation_id"}  # those that one tenant alone has
+OWN_IDS = {"invoice_id", "number", "allocation_id", "endpoint_id"}  # those that one tenant alone has
+PROVIDERS_OWN = {"endpoint_id"}  # and those that the provider has of its own, too
 BODIES = {"plans_ask": {"package": "large"}}
 # These answer 404 for what is not in the world: nothing is pending, no quote was made, no package named. A job that
 # is not there has been done, which is said.
@@ -94,6 +96,8 @@ def values(w: world.World, rule: Rule, argument: str) -> tuple[Any, Any]:
     found = named(SHARED, rule.endpoint, argument)
     if found:
         return tuple(each(w) if callable(each) else each for each in found)  # type: ignore[return-value]
+    if argument in PROVIDERS_OWN and rule.endpoint.startswith("provider."):
+        return w.shared[argument], w.acme.ids[argument]
     name = named(MEANT, rule.endpoint, argument) or argument
     assert name in w.acme.ids, f"tests/web/test_rights.py does not know what {argument} of {rule} is"
     return w.acme.ids[name], w.globex.ids[name]
