@@ -77,7 +77,7 @@ def operation(
     def register(view: View) -> View:
         @wraps(view)
         def guarded(**arguments: Any) -> Response:
-            g.key = require_key(scope)
+            require_key(scope)
             if "\x00" in request.path:  # no name has one, and PostgreSQL refuses even to look
                 raise Problem(404, "not_found", "There is nothing at this address.")
             if idempotency.HEADER in request.headers and method != "GET":
@@ -144,11 +144,13 @@ def _with_pointer(message: str) -> tuple[str, str]:
 
 
 def require_key(scope: str, presented: str | None = None) -> KnownKey:
-    """The request's key, or the one `presented`. Raises Problem 401 without a valid one, 403 without the scope."""
+    """The request's key, or the one `presented`; kept as `g.key`. Raises Problem 401 or, without the scope, 403."""
     key = accounts.verify_key(db.session(), presented, utc_now()) if presented else _presented_key()
     if key is None:
         raise Problem(401, "unauthorized", "Send a valid API key as Bearer token, or with HTTP Basic.")
+    g.key = key
     if scope not in key.scopes and not (scope == "read" and "provision" in key.scopes):
+        accounts.note_refused(key, scope, request.path, utc_now())
         raise Problem(403, "missing_scope", f"This key does not have the scope “{scope}”.")
     return key
 

@@ -10,8 +10,10 @@ from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
 
+from app.core.clock import utc_now
 from app.core.errors import DomainError
-from app.db import LostRace, is_disk_full
+from app.db import LostRace, is_disk_full, run_in_transaction
+from app.domain.audit import service as audit
 from app.web.guards import MissingPermission, current_user
 from app.web.kit.i18n import gettext
 from app.web.kit.render import render_error
@@ -66,6 +68,8 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if error.response is not None:
         return error.response
+    if status == 403:
+        _note_refused("")
     title, text = _words(status)
     response = render_error(status=status, title=title, text=text)
     for name, value in error.get_headers(request.environ):
@@ -76,6 +80,7 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 def _missing_permission(error: MissingPermission) -> Response:
     """Says which permission is missing, and who has it."""
+    _note_refused(error.permission)
     roles = names_of_those_who_may(error.permission, is_staff=current_user.is_staff)
     text = gettext(
         "This needs the permission “%(permission)s”. Your role is %(role)s.",
@@ -84,6 +89,19 @@ def _missing_permission(error: MissingPermission) -> Response:
     )
     who = gettext("Who has it: %(roles)s.", roles=roles) if roles else gettext("Nobody on your side has it.")
     return render_error(status=403, title=_words(403)[0], text=f"{text} {who}")
+
+
+def _note_refused(permission: str) -> None:
+    """Who was refused what: an entry of the audit trail, by the rule and not the path where that holds a token."""
+    rule = request.url_rule
+    page = str(rule) if rule and "token" in rule.arguments else request.path
+    actor, tenant_id = (current_user.email, current_user.tenant_id) if current_user else ("unknown", None)
+    run_in_transaction(
+        lambda unit: audit.record(
+            unit, actor, "permission.refuse", f"page:{page}", now=utc_now(), tenant_id=tenant_id,
+            permission=permission, method=request.method,
+        )
+    )  # fmt: skip
 
 
 def _csrf_error(error: CSRFError) -> Response:

@@ -196,7 +196,7 @@ def sign_in(account: Account) -> None:
 def sign_out() -> None:
     """End this browser's sign-in on the server and forget it here."""
     token = current_user.token
-    run_in_transaction(lambda unit: accounts.end_session(unit, token, now=utc_now()))
+    run_in_transaction(lambda unit: accounts.sign_out(unit, token, now=utc_now()))
     session.clear()
 
 

@@ -170,7 +170,8 @@ def test_an_undo_keeps_the_reason_of_what_it_restores(make, now, session):
         undone = catalog.undo_publish(unit, catalog.by_code(unit, "gold"), 2, actor="nora", now=now)
         assert (undone.number, undone.loss_reason) == (3, "To open the door")
     entry = session.query(AuditEntry).filter_by(act="package.publish").order_by(AuditEntry.id.desc()).first()
-    assert entry.details == {"revision": 3, "loss_reason": "To open the door"}
+    assert (entry.details["revision"], entry.details["loss_reason"]) == (3, "To open the door")
+    assert entry.details["changed"]["loss_reason"][1] == "To open the door"
 
 
 WORST = [

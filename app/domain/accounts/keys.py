@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.core.usage import SourceSettings
-from app.db import as_json, as_moment, db, read_once
+from app.db import as_json, as_moment, db, read_once, run_in_transaction
 from app.domain.accounts.models import ApiKey, Source
 from app.domain.audit import service as audit
 
@@ -32,6 +32,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43  # 256 bits in 62 letters
 _NO_HASH = hashlib.sha256(b"").hexdigest()
 _ZONES = available_timezones()
+_refused: dict[tuple[int, str], datetime] = {}  # key and scope: when its refusal was last entered
 _noted: dict[int, datetime] = {}  # when this process last noted the use of a key
 
 
@@ -186,6 +187,18 @@ def _note_use(session: Session, key_id: int, used_at: datetime | None, now: date
             connection.execute(update(ApiKey).where(ApiKey.id == key_id).values(used_at=now))
     except SQLAlchemyError:
         _noted.pop(key_id, None)  # a remark for people; the request it came with goes on
+
+
+def note_refused(key: KnownKey, scope: str, path: str, now: datetime) -> None:
+    """Enter that the key lacks the scope: of each key and scope at most once a minute in a process. Commits."""
+    last = _refused.get((key.id, scope))
+    if last and now - last < USE_NOTED_EVERY:
+        return
+    _refused[key.id, scope] = now
+    actor = f"source {key.source.code}"
+    run_in_transaction(
+        lambda act: audit.record(act, actor, "permission.refuse", f"page:{path}", now=now, permission=scope)
+    )
 
 
 def _name(name: str) -> str:

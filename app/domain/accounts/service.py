@@ -17,6 +17,7 @@ from app.domain.accounts.keys import (
     create_source,
     find_key,
     issue_key,
+    note_refused,
     revoke_key,
     settings_of,
     source_by_code,
@@ -41,6 +42,7 @@ from app.domain.accounts.sign_in import (
     open_session,
     set_password,
     sign_ins_of,
+    sign_out,
     touch,
 )
 from app.domain.audit import service as audit
@@ -75,6 +77,7 @@ __all__ = [
     "issue_key",
     "mark_of",
     "note_confirmed",
+    "note_refused",
     "open_session",
     "rename",
     "reset_password",
@@ -82,6 +85,7 @@ __all__ = [
     "set_threshold_mail",
     "settings_of",
     "sign_ins_of",
+    "sign_out",
     "source_by_code",
     "threshold_readers",
     "touch",

@@ -24,6 +24,8 @@ PER_ADDRESS = 20
 PER_ACCOUNT = 50
 ATTEMPTS_KEPT = timedelta(days=1)
 SEEN_EVERY = timedelta(minutes=5)
+REFUSED = "account.sign_in_refused"
+NOTED_EVERY = timedelta(minutes=1)  # of refusals by the throttle
 
 
 def normal_email(email: str) -> str:
@@ -56,6 +58,24 @@ def authenticate(session: Session, email: str, password: str, *, address: str, n
     cannot slip through together. Not to be called inside a unit of work.
     """
     name, place = normal_email(email), network_of(address)
+    try:
+        return _authenticate(session, name, password, place, now)
+    except (Invalid, Throttled) as error:
+        code = error.code
+        run_in_transaction(lambda act: _note_refused(act, name, code, now))
+        raise
+
+
+def _note_refused(session: Session, name: str, code: str, now: datetime) -> None:
+    """What was typed stands in the trail only where it is an address we know: people type passwords there, too."""
+    known = session.execute(select(Account.email, Account.tenant_id).where(Account.email == name)).first()
+    actor, tenant_id = known or ("unknown", None)
+    if code == "too_many_attempts" and audit.was_just(session, actor, REFUSED, since=now - NOTED_EVERY):
+        return  # whoever is told to wait and goes on cannot fill the disk
+    audit.record(session, actor, REFUSED, f"account:{actor}", now=now, tenant_id=tenant_id, reason=code)
+
+
+def _authenticate(session: Session, name: str, password: str, place: str, now: datetime) -> Account:
     refuse_if_throttled(session, name, place, now)
     session.rollback()  # hold no connection while waiting for a turn
     with passwords.turn():
@@ -139,6 +159,9 @@ def open_session(session: Session, account: Account, *, address: str, user_agent
             confirmed_at=now,
         )
     )
+    audit.record(
+        session, account.email, "account.sign_in", f"account:{account.email}", now=now, tenant_id=account.tenant_id
+    )
     session.flush()
     return token
 
@@ -196,6 +219,14 @@ def note_confirmed(session: Session, token: str, *, now: datetime) -> None:
 def end_session(session: Session, token: str, *, now: datetime) -> None:
     """Sign one browser out; doing it twice is doing it once."""
     _end(session, SignIn.token_hash == _hash(token), now=now)
+
+
+def sign_out(session: Session, token: str, *, now: datetime) -> None:
+    """As `end_session`, by the person: an entry in the trail, once."""
+    account_id = session.scalar(select(SignIn.account_id).where(SignIn.token_hash == _hash(token)))
+    ended = _end(session, SignIn.token_hash == _hash(token), now=now)
+    if account_id and ended:
+        _note_ended(session, account_id, ended, session.get_one(Account, account_id).email, now)
 
 
 def end_all(session: Session, account_id: int, *, now: datetime, but: str = "") -> int:

@@ -1,7 +1,7 @@
 """Tax rates, and how each tenant is billed."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -70,6 +70,7 @@ def save_rate(session: Session, rate: Rate, *, actor: str, now: datetime) -> Non
         raise Invalid("unknown_category", "The category is S, Z, E, AE or O.", field="category")
     if not 0 <= rate.ppm <= PER_MILLION or (rate.ppm and rate.category != "S"):
         raise Invalid("invalid_rate", "From 0 to 100 %; other kinds than the standard take no tax.", field="percent")
+    before = rates(session).get(rate.code)
     row = session.get(TaxRate, rate.code) or TaxRate(code=rate.code)
     row.name, row.ppm, row.inclusive = rate.name, rate.ppm, rate.inclusive
     row.category, row.note = rate.category, rate.note
@@ -77,7 +78,8 @@ def save_rate(session: Session, rate: Rate, *, actor: str, now: datetime) -> Non
     session.flush()
     billed_so = select(BillingProfile.tenant_id).where(BillingProfile.tax_code == rate.code)
     prepaid.set_tax(session, session.scalars(billed_so).all(), _on_top(row))
-    audit.record(session, actor, "tax_rate.save", f"tax_rate:{rate.code}", now=now, ppm=rate.ppm)
+    changed = audit.changes(asdict(before) if before else {}, asdict(rate))
+    audit.record(session, actor, "tax_rate.save", f"tax_rate:{rate.code}", now=now, changed=changed)
 
 
 def profile(session: Session, tenant_id: int, terms: Terms) -> Profile:
@@ -88,20 +90,24 @@ def profile(session: Session, tenant_id: int, terms: Terms) -> Profile:
 def many(session: Session, tenant_ids: Iterable[int], terms: Terms) -> dict[int, Profile]:
     """The profiles of these tenants. One statement."""
     ids = set(tenant_ids)
+    found = _found(session, ids)
+    default = Profile(terms.tax_code, terms.payment_days)
+    return {tenant_id: found.get(tenant_id, default) for tenant_id in ids}
+
+
+def _found(session: Session, ids: Collection[int]) -> dict[int, Profile]:
     rows = session.execute(
         select(BillingProfile, Prepaid.low_micros)
         .outerjoin(Prepaid, Prepaid.tenant_id == BillingProfile.tenant_id)
         .where(BillingProfile.tenant_id.in_(ids))
     )
-    found = {
+    return {
         row.tenant_id: Profile(
             row.tax_code, row.payment_days, row.legal_name, row.address, row.tax_id, row.email,
             prepaid=low_micros is not None, low_micros=low_micros or 0,
         )
         for row, low_micros in rows
     }  # fmt: skip
-    default = Profile(terms.tax_code, terms.payment_days)
-    return {tenant_id: found.get(tenant_id, default) for tenant_id in ids}
 
 
 def save_profile(session: Session, tenant: Tenant, wanted: Profile, *, actor: str, now: datetime) -> None:
@@ -115,6 +121,8 @@ def save_profile(session: Session, tenant: Tenant, wanted: Profile, *, actor: st
         raise Invalid("too_long", f"At most {MAX_ADDRESS} characters.", field="address")
     if not 0 <= wanted.low_micros <= MAX_MICROS:
         raise Invalid("invalid_amount", "Enter an amount from zero.", field="low_micros")
+    known = _found(session, [tenant.id]).get(tenant.id)
+    before = asdict(known) if known else {}
     balance = ledger.take(session, [(tenant.id, tenant.currency)])[tenant.id, tenant.currency]
     row = session.get(BillingProfile, tenant.id) or BillingProfile(tenant_id=tenant.id)
     for name, value in asdict(wanted).items():
@@ -129,8 +137,8 @@ def save_profile(session: Session, tenant: Tenant, wanted: Profile, *, actor: st
         )
     else:
         prepaid.drop(session, tenant.id)
-    details = {"prepaid": True} if wanted.prepaid else {}
-    audit.record(session, actor, "billing.profile", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **details)
+    subject, changed = f"tenant:{tenant.slug}", audit.changes(before, asdict(wanted))
+    audit.record(session, actor, "billing.profile", subject, now=now, tenant_id=tenant.id, changed=changed)
 
 
 def _on_top(rate: TaxRate) -> int:

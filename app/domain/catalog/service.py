@@ -12,6 +12,7 @@ from app.core.ids import new_id
 from app.db import rowcount
 from app.domain.audit import service as audit
 from app.domain.catalog import specs
+from app.domain.catalog.differences import OF_LIMIT, TERMS
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
 from app.domain.catalog.specs import LimitSpec, PackageSpec
 
@@ -90,7 +91,7 @@ def create(
     session.add(package)
     session.flush()
     _write_revision(session, package, spec, 1, actor, now)
-    details: dict[str, Any] = {"status": status, **_reasoned(spec)}
+    details: dict[str, Any] = {"status": status, **_reasoned(spec), "changed": _changed(None, spec)}
     audit.record(session, actor, "package.create", f"package:{code}", now=now, **details)
     return package
 
@@ -112,7 +113,11 @@ def publish(session: Session, package: Package, spec: PackageSpec, *, actor: str
         session.scalar(select(func.max(PackageRevision.number)).where(PackageRevision.package_id == package.id)) or 0
     )
     revision = _write_revision(session, package, spec, number + 1, actor, now)
-    details: dict[str, Any] = {"revision": revision.number, **_reasoned(spec)}
+    details: dict[str, Any] = {
+        "revision": revision.number,
+        **_reasoned(spec),
+        "changed": _changed(spec_of(current), spec),
+    }
     audit.record(session, actor, "package.publish", f"package:{package.code}", now=now, **details)
     return revision
 
@@ -142,16 +147,18 @@ def set_status(session: Session, package: Package, status: str, *, actor: str, n
     if status not in TRANSITIONS[package.status]:
         raise Conflict("wrong_status", f"A package that is {package.status} cannot become {status}.")
     # Conditional on the status that allowed the step: of two at once the second is refused.
+    before = package.status
     changed = session.execute(
         update(Package)
-        .where(Package.id == package.id, Package.status == package.status)
+        .where(Package.id == package.id, Package.status == before)
         .values(status=status)
         .execution_options(synchronize_session=False)
     )
     if rowcount(changed) != 1:
         raise Conflict("changed_meanwhile", f"{package.name} was changed by someone else.")
     session.refresh(package)
-    audit.record(session, actor, f"package.{status}", f"package:{package.code}", now=now)
+    step = {"status": [before, status]}
+    audit.record(session, actor, f"package.{status}", f"package:{package.code}", now=now, changed=step)
     session.flush()
 
 
@@ -182,6 +189,18 @@ def checked(session: Session, spec: PackageSpec) -> PackageSpec:
     spec = specs.checked(spec, resources)
     specs.check_reason(spec, resources)
     return spec
+
+
+def _changed(before: PackageSpec | None, after: PackageSpec) -> dict[str, Any]:
+    """Terms and limits that differ, as `changed` of an audit entry."""
+    return audit.changes(_as_flat(before) if before else {}, _as_flat(after))
+
+
+def _as_flat(spec: PackageSpec) -> dict[str, Any]:
+    """`price_micros`, `voice_minutes.included`, …: each value of the spec under a name of its own."""
+    terms = {name: getattr(spec, name) for name in TERMS}
+    limits = {f"{limit.resource}.{name}": getattr(limit, name) for limit in spec.limits for name in OF_LIMIT}
+    return {name: value for name, value in {**terms, **limits}.items() if value not in ("", 0)}
 
 
 def _reasoned(spec: PackageSpec) -> dict[str, str]:

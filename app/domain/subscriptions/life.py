@@ -67,10 +67,10 @@ def turn(
     _note(session, subscription, status, why, actor, at or now)
     tell_of_change(session, subscription, why, at or now, now=now)
     tenant = subscription.tenant
-    details = {"before": before, "why": why}
     audit.record(
-        session, actor, f"subscription.{status}", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **details
-    )
+        session, actor, f"subscription.{status}", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id,
+        why=why, changed={"status": [before, status]},
+    )  # fmt: skip
 
 
 def suspend(session: Session, tenant: Tenant, why: str, *, actor: str, now: datetime) -> None:

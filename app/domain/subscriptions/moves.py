@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, update
@@ -118,8 +119,8 @@ def _move(
     )
     if rowcount(moved) == 1 and before.id != package.id:
         _next_segment(session, subscription, package, at)
-        details = {"before": before.code, "package": package.code}
-        _note(session, subscription, "subscription.move", actor, now, **details)
+        changed = {"package": [before.code, package.code]}
+        _note(session, subscription, "subscription.move", actor, now, package=package.code, changed=changed)
     session.refresh(subscription)
     if rowcount(moved) == 1 and before.id != package.id:
         life.tell_of_change(session, subscription, "moved", at, now=now)
@@ -180,6 +181,6 @@ def _try_pending(
     return rowcount(changed) == 1
 
 
-def _note(session: Session, subscription: Subscription, act: str, actor: str, now: datetime, **details: str) -> None:
+def _note(session: Session, subscription: Subscription, act: str, actor: str, now: datetime, **details: Any) -> None:
     tenant = subscription.tenant
     audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **details)

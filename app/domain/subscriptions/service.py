@@ -243,6 +243,7 @@ def _start(
         now=now,
         tenant_id=tenant.id,
         package=package.code,
+        changed={"package": [None, package.code]},
     )
     return subscription
 

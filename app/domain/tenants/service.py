@@ -1,9 +1,10 @@
 """Create, change, find, suspend and resume tenants."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import Any
 from zoneinfo import available_timezones
 
 from babel.numbers import list_currencies
@@ -50,7 +51,10 @@ def create(session: Session, profile: TenantProfile, *, actor: str, now: datetim
     session.add(tenant)
     session.flush()
     _claim_names(session, tenant)
-    audit.record(session, actor, "tenant.create", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id)
+    changed = {name: [None, value] for name, value in asdict(profile).items() if value}
+    audit.record(
+        session, actor, "tenant.create", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, changed=changed
+    )
     return tenant
 
 
@@ -63,12 +67,10 @@ def update(session: Session, tenant: Tenant, profile: TenantProfile, *, actor: s
     _apply(tenant, profile)
     session.flush()
     _claim_names(session, tenant)
-    changed = {
-        name: [getattr(before, name), getattr(profile, name)]
-        for name in TenantProfile.__slots__
-        if getattr(before, name) != getattr(profile, name)
-    }
-    audit.record(session, actor, "tenant.update", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **changed)
+    changed = audit.changes(asdict(before), asdict(profile))
+    audit.record(
+        session, actor, "tenant.update", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, changed=changed
+    )
     return tenant
 
 
@@ -86,7 +88,7 @@ def set_suspended(session: Session, tenant: Tenant, suspended: bool, *, actor: s
         return False
     session.refresh(tenant)
     act = "tenant.suspend" if suspended else "tenant.resume"
-    audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id)
+    _note(session, act, tenant, {"status": ["active" if suspended else "suspended", status]}, actor, now)
     session.flush()
     return True
 
@@ -107,8 +109,14 @@ def set_thresholds(session: Session, tenant: Tenant, percents: Iterable[int], *,
         return
     tenant.thresholds = wanted
     session.flush()
-    changes = {"thresholds": [before, wanted]}
-    audit.record(session, actor, "tenant.update", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **changes)
+    changed = {"thresholds": [before, wanted]}
+    audit.record(
+        session, actor, "tenant.update", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, changed=changed
+    )
+
+
+def _note(session: Session, act: str, tenant: Tenant, changed: Mapping[str, Any], actor: str, now: datetime) -> None:
+    audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, changed=changed)
 
 
 def by_name(session: Session, name: str) -> Tenant:
