@@ -53,6 +53,10 @@ class Settings:
     CALL_GRANT_SECONDS: int = 1800  # what a call is granted at once unless it asks for less
     HOLD_GRACE_SECONDS: int = 120  # ringing and the way of the CDR: how long a hold outlives its grant
     SESSION_DAYS: int = 14  # a sign-in ends after so many days without use
+    OIDC_ISSUER: str = ""  # of an OpenID Connect provider, with which staff may sign in; empty: by password alone
+    OIDC_CLIENT_ID: str = ""
+    OIDC_CLIENT_SECRET: str = ""  # empty: a public client, protected by PKCE alone
+    OIDC_NAME: str = "single sign-on"  # what the button at the sign-in page calls it
     RUN_WORKER: bool = True  # `flask serve` starts a worker for jobs beside the server
     JOB_POLL_SECONDS: float = 1.0  # how often an idle worker looks for jobs
     JOB_LEASE_SECONDS: float = 60.0  # a job is taken up again when its worker has not finished it by then

@@ -54,7 +54,7 @@ def test_a_new_name_is_kept_and_recorded(make, login, session):
     assert session.scalar(select(Account.name).where(Account.id == person.id)) == "Uma Urban"
     entry = session.scalars(select(AuditEntry).where(AuditEntry.act == "account.name")).one()
     assert (entry.actor, entry.tenant_id) == (person.email, person.tenant_id)
-    assert entry.details == {"before": "Uma", "after": "Uma Urban"}
+    assert entry.details == {"changed": {"name": ["Uma", "Uma Urban"]}}
     assert client.submit("/account", {"name": "Uma Urban"}).status_code == 303
     assert len(session.scalars(select(AuditEntry).where(AuditEntry.act == "account.name")).all()) == 1
     empty = client.submit("/account", {"name": " "})

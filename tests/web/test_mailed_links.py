@@ -251,7 +251,7 @@ def test_a_new_address_counts_once_its_mail_was_read(make, login, client, mails,
     [told] = mails()
     assert (told["to"], "uma@new.example" in told["body"]) == ("uma@acme.example", True)
     [entry] = acts(session, "account.email")
-    assert entry.details == {"before": "uma@acme.example", "after": "uma@new.example"}
+    assert entry.details == {"changed": {"email": ["uma@acme.example", "uma@new.example"]}}
 
 
 def test_a_new_address_takes_the_password_and_an_address(make, login, mails):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db import Base, Code, Id, Line, Ref, Utc, UtcDateTime
@@ -91,6 +91,17 @@ class MailedLink(Base):
     expires_at: Mapped[Utc]
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     withdrawn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class StaffIdentity(Base):
+    """Who one of the staff is at an OpenID Connect provider, bound at the first sign-in there."""
+
+    __tablename__ = "staff_identity"
+    __table_args__ = (UniqueConstraint("account_id", "issuer", name="one_subject_each"),)
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    account_id: Mapped[Ref] = mapped_column(ForeignKey("account.id"))
+    bound_at: Mapped[Utc]
 
 
 class SignInAttempt(Base):

@@ -93,7 +93,7 @@ def confirm_email(session: Session, token: str, *, now: datetime) -> str:
     session.flush()
     links.withdraw(session, MailedLink.account_id == account.id, now=now)  # what went to the old address
     tell(session, before, "email_changed", now=now, new=account.email)
-    _record(session, "account.email", account, before, now, before=before, after=account.email)
+    _record(session, "account.email", account, before, now, changed={"email": [before, account.email]})
     return account.email
 
 
@@ -107,6 +107,6 @@ def _account_of(link: MailedLink) -> int:
     return link.account_id
 
 
-def _record(session: Session, act: str, account: Account, actor: str, now: datetime, **details: str) -> None:
+def _record(session: Session, act: str, account: Account, actor: str, now: datetime, **details: Any) -> None:
     subject = f"account:{account.email}"
     audit.record(session, actor, act, subject, now=now, tenant_id=account.tenant_id, **details)

@@ -196,7 +196,7 @@ def rename(session: Session, account_id: int, name: str, *, actor: str, now: dat
         raise Invalid("no_name", "Give a name.", field="name")
     if account.name != name:
         before, account.name = account.name, name
-        _record(session, "account.name", account, actor, now, before=before, after=name)
+        _record(session, "account.name", account, actor, now, changed={"name": [before, name]})
 
 
 def disable_account(session: Session, account: Account, *, actor: str, now: datetime) -> None:
