@@ -14,7 +14,8 @@ from app.db import run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account, Source
 from app.domain.accounts.roles import STAFF_ROLES, TENANT_ROLES
-from app.domain.billing import profiles, run, service as billing
+from app.domain.billing import bank_lines, profiles, run, service as billing
+from app.domain.billing.bank_csv import BankLine
 from app.domain.billing.lines import Rate
 from app.domain.billing.models import InvoiceLine
 from app.domain.billing.profiles import Profile
@@ -82,12 +83,14 @@ def build(app: Flask, make: Make, now: datetime) -> World:
         entry = Report(Unreadable("broken", "no JSON"), "{", "event", "application/json")
     run_in_transaction(lambda session: ingest(session, source.id, [entry], now=now))
     with unit_of_work() as session:
+        bank_lines.keep(session, [(BankLine(1, now.date(), EURO, "EUR", "Who", "Rent", "k"), "no_number")], now=now)
+        bank_line_id = bank_lines.find(session).lines[0][0].id
         entry_id = session.query(Quarantined).one().id
         prefix = accounts.source_by_code(session, "pbx1").keys[0].prefix
         endpoint_id = _endpoint(session, None, now)
     shared = {
         "run_id": run_id, "job_id": job.id, "entry_id": entry_id, "prefix": prefix, "resource": "extensions",
-        "endpoint_id": endpoint_id,
+        "endpoint_id": endpoint_id, "bank_line_id": bank_line_id,
     }  # fmt: skip
     return World(acme, globex, people, shared)
 
@@ -106,7 +109,7 @@ def _tenant(
     terms = Terms.of(app.config["RINGPLAN"])
     with unit_of_work() as session:
         tenant = session.get_one(Tenant, tenant.id)
-        wanted = Profile("vat", 10, f"{name} GmbH", "Gate 1\nBerlin")
+        wanted = Profile("vat", 10, f"{name} GmbH", "Gate 1\nBerlin", prepaid=True)
         profiles.save_profile(session, tenant, wanted, actor="test", now=STARTED)
         live = subscriptions.require_live(session, tenant)
         periods = [subscriptions.period_on_day(live, STARTED.date() + timedelta(days=days)) for days in (0, 40)]

@@ -28,6 +28,7 @@ SHARED = {
     ("source", "code"): ("pbx1", "nothing"),
     ("source", "prefix"): (lambda w: w.shared["prefix"], "0123456789"),
     ("line", "code"): ("extensions", "nothing"),
+    ("bank_line", "line_id"): (lambda w: w.shared["bank_line_id"], NOBODY),
     ("package_undo", "number"): (1, 999),
     ("statement", "day"): ("2026-09-01", "2020-01-01"),
     ("call_release", "hold"): (lambda w: w.acme.ids["hold"], "h_1_1"),

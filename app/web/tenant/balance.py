@@ -45,7 +45,8 @@ def balance_top_up() -> Response:
     (tenant, purse), gateway = _prepaid_tenant(), pay.gateway()
     form = TopUpForm(meta={"currency": tenant.currency})
     if gateway is None:
-        abort(404)
+        say(gettext("Nothing is to be paid here."), "warning")
+        return redirect_to(url_for("tenant.balance"))
     if form.validate() and not 0 < (form.amount.data or 0) <= MOST_MICROS:
         form.amount.errors = [gettext("Enter an amount above zero, and no more than 100,000.")]
     if form.errors:
