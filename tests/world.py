@@ -91,6 +91,7 @@ def build(app: Flask, make: Make, now: datetime) -> World:
     shared = {
         "run_id": run_id, "job_id": job.id, "entry_id": entry_id, "prefix": prefix, "resource": "extensions",
         "endpoint_id": endpoint_id, "bank_line_id": bank_line_id,
+        "account_id": make.staff().id,
     }  # fmt: skip
     return World(acme, globex, people, shared)
 
@@ -153,7 +154,9 @@ def _tenant(
         request_id = session.query(ChangeRequest).filter_by(tenant_id=tenant.id).one().id
     call = make.call(tenant, source=source)
     return Belongings(
-        tenant, user, {**ids, "request_id": request_id, "hold": call.hold, "email": user.email, "mark": mark}
+        tenant,
+        user,
+        {**ids, "request_id": request_id, "hold": call.hold, "email": user.email, "account_id": user.id, "mark": mark},
     )
 
 

@@ -32,7 +32,6 @@ SHARED = {
     ("package_undo", "number"): (1, 999),
     ("statement", "day"): ("2026-09-01", "2020-01-01"),
     ("call_release", "hold"): (lambda w: w.acme.ids["hold"], "h_1_1"),
-    ("tenant_person", "act"): ("close", "eat"),
     ("session_end", "mark"): (None, lambda w: w.acme.ids["mark"]),  # one's own sign-ins differ from person to person
     ("passkey_remove", "passkey_id"): (None, lambda w: w.acme.ids["passkey_id"]),
     ("", "slug"): ("acme", "nobody"),
@@ -48,11 +47,14 @@ MEANT = {
     ("invoice_line", "invoice_id"): "draft_id",
     ("invoice_finalise", "invoice_id"): "draft_id",
 }
-OWN_IDS = {"invoice_id", "number", "allocation_id", "endpoint_id"}  # those that one tenant alone has
-PROVIDERS_OWN = {"endpoint_id"}  # and those that the provider has of its own, too
-BODIES = {"plans_ask": {"package": "large"}}
-# These answer 404 for what is not in the world: nothing is pending, no quote was made, no package named. A job that
-# is not there has been done, which is said.
+OWN_IDS = {"invoice_id", "number", "allocation_id", "endpoint_id", "account_id"}  # those that one tenant alone has
+PROVIDERS_OWN = {"endpoint_id", "account_id"}  # and those that the provider has of its own, too
+BODIES = {
+    "plans_ask": {"package": "large"},
+    "people_role": {"role": "billing"},
+}
+# These answer 404 for what is not in the world: nothing is pending, no quote was made, no package named, nobody
+# pays in advance. A job that is not there has been done, which is said.
 ELSE = {
     "ready_offer": 404,
     "plan_accept": 404,
@@ -60,6 +62,8 @@ ELSE = {
     "plan_cancel": 404,
     "plans_cancel": 404,
     "trial": 404,
+    "balance": 404,
+    "balance_top_up": 404,
     "job_retry": 409,
 }
 OPEN_TO_MACHINES = {"api.docs", "api.openapi"}
@@ -97,7 +101,7 @@ def values(w: world.World, rule: Rule, argument: str) -> tuple[Any, Any]:
     found = named(SHARED, rule.endpoint, argument)
     if found:
         return tuple(each(w) if callable(each) else each for each in found)  # type: ignore[return-value]
-    if argument in PROVIDERS_OWN and rule.endpoint.startswith("provider."):
+    if argument in PROVIDERS_OWN and rule.endpoint.startswith("provider.") and "slug" not in rule.arguments:
         return w.shared[argument], w.acme.ids[argument]
     name = named(MEANT, rule.endpoint, argument) or argument
     assert name in w.acme.ids, f"tests/web/test_rights.py does not know what {argument} of {rule} is"

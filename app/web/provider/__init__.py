@@ -18,6 +18,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     notifications,
     packages,
     payments,
+    people,
     quarantine,
     ready,
     refused,

@@ -3,7 +3,7 @@
 from flask import Response, url_for
 
 from app.core.clock import utc_now
-from app.core.errors import DomainError, NotFound
+from app.core.errors import DomainError
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.roles import Permission
@@ -17,6 +17,7 @@ from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
+from app.web.kit.role_words import role_name
 from app.web.provider import bp
 from app.web.provider.audit_words import in_words
 from app.web.provider.tenant_form import PersonForm
@@ -44,6 +45,7 @@ def tenant(slug: str) -> Response:
         steps=timeline.of_tenant(session, found.id),
         trial_ends_at=life.trial_ends_at(subscription) if subscription else None,
         people=accounts.users_of(session, found.id),
+        role_name=role_name,
         latest=[in_words(entry) for entry in reading.latest(session, subject=f"tenant:{slug}")],
         stream_url=url_for("provider.tenant_meters_stream", slug=slug),
         poll_url=url_for("provider.tenant_meters", slug=slug),
@@ -65,25 +67,7 @@ def tenant_person_new(slug: str) -> Response:
                 found = tenants.by_slug(session, slug)
                 made = accounts.create_user(session, found, *typed, actor=current_user.email, now=utc_now())
             say(gettext("%(email)s can sign in now. Pass the password on.", email=made.email))
-            return redirect_to(url_for("provider.tenant", slug=slug))
+            return redirect_to(url_for("provider.tenant_people", slug=slug))
     except DomainError as error:
         add_refusal(form, error, new="password")
     return render("provider/tenant_person.html", form=form, tenant=tenants.by_slug(db.session(), slug), status=422)
-
-
-@bp.post("/tenants/<slug>/people/<email>/<act>")
-@needs(Permission.CHANGE_TENANT_PEOPLE)
-def tenant_person(slug: str, email: str, act: str) -> Response:
-    """Close a person's sign-in, or open it again."""
-    acts = {"close": accounts.disable_account, "open": accounts.enable_account}
-    with unit_of_work() as session:
-        found, account = tenants.by_slug(session, slug), accounts.by_email(session, email)
-        if account.tenant_id != found.id or act not in acts:
-            raise NotFound("unknown_account", gettext("Nobody of this tenant signs in like that."))
-        acts[act](session, account, actor=current_user.email, now=utc_now())
-    if act == "close":
-        undo = url_for("provider.tenant_person", slug=slug, email=email, act="open")
-        say(gettext("%(email)s can no longer sign in.", email=email), undo_url=undo)
-    else:
-        say(gettext("%(email)s can sign in again.", email=email))
-    return redirect_to(url_for("provider.tenant", slug=slug))

@@ -11,6 +11,7 @@ from app.web.tenant import (  # noqa: E402, F401  views register on `bp`
     lines,
     meters,
     notifications,
+    people,
     plans,
     refused,
     statements,

@@ -1,0 +1,42 @@
+"""Look through the people of one side."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.core.errors import NotFound
+from app.domain.accounts.models import Account, SignIn
+
+
+class Person(NamedTuple):
+    """An account, and when any of its browsers was last seen."""
+
+    account: Account
+    seen_at: datetime | None
+
+
+def of(session: Session, tenant_id: int | None) -> list[Person]:
+    """The people of a tenant, or the provider's own, by address; the disabled ones included. One statement."""
+    seen = (
+        select(SignIn.account_id, func.max(SignIn.seen_at).label("at"))
+        .where(SignIn.account_id.in_(select(Account.id).where(Account.tenant_id.is_not_distinct_from(tenant_id))))
+        .group_by(SignIn.account_id)
+        .subquery()
+    )
+    found = (
+        select(Account, seen.c.at)
+        .outerjoin(seen, seen.c.account_id == Account.id)
+        .where(Account.tenant_id.is_not_distinct_from(tenant_id))
+        .order_by(Account.email)
+    )
+    return [Person(account, seen_at) for account, seen_at in session.execute(found)]
+
+
+def get(session: Session, tenant_id: int | None, account_id: int) -> Account:
+    """One of these people. Raises NotFound for somebody else's as for nobody's."""
+    account = session.get(Account, account_id)
+    if account is None or account.tenant_id != tenant_id:
+        raise NotFound("unknown_account", "There is no such person here.")
+    return account

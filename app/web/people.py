@@ -1,0 +1,112 @@
+"""Who signs in and as what, as pages: one set for staff, for a tenant's people seen by staff, and for the tenant."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, request, url_for
+from sqlalchemy.orm import Session
+
+from app.core.clock import utc_now
+from app.core.errors import Conflict, DomainError, Invalid
+from app.db import db, run_in_transaction
+from app.domain.accounts import people, service as accounts
+from app.domain.accounts.models import Account
+from app.domain.accounts.roles import STAFF_ROLES, TABLE, TENANT_ROLES, Role
+from app.domain.tenants.models import Tenant
+from app.web.guards import current_user
+from app.web.kit.i18n import gettext
+from app.web.kit.render import redirect_to, render, say
+from app.web.kit.role_words import permission_name, role_name
+
+
+@dataclass(frozen=True, slots=True)
+class PeoplePages:
+    """The pages about one side's people: `tenant_id` is None for staff, `endpoint` what the names begin with."""
+
+    tenant_id: int | None
+    endpoint: str
+    template: str
+    arguments: dict[str, str]
+
+    def url(self, page: str = "", **more: Any) -> str:
+        """The address of a page: none the list; `_role`, `_close` and `_open` with `account_id`."""
+        arguments: dict[str, Any] = {**self.arguments, **more}
+        return url_for(f"{self.endpoint}{page}", **arguments)
+
+    def show(self) -> Response:
+        """Everybody, with role and when last seen."""
+        session = db.session()
+        return render(
+            self.template,
+            pages=self,
+            people=people.of(session, self.tenant_id),
+            roles=[(role.value, role_name(role)) for role in self._roles()],
+            role_name=role_name,
+            tenant=session.get_one(Tenant, self.tenant_id) if self.tenant_id else None,
+        )
+
+    def change_role(self, account_id: int) -> Response:
+        """Give somebody the role that was chosen."""
+        chosen = request.form.get("role", "")
+        if chosen not in set(self._roles()):
+            raise Invalid("wrong_role", gettext("Choose one of the roles."), field="role")
+
+        def act(session: Session, account: Account, **edge: Any) -> None:
+            accounts.change_role(session, account, Role(chosen), **edge)
+
+        if account := self._do(account_id, act):
+            say(gettext("%(email)s is %(role)s now.", email=account.email, role=role_name(chosen)))
+        return redirect_to(self.url())
+
+    def close(self, account_id: int) -> Response:
+        """Refuse somebody from now on, also where they are signed in."""
+        if account := self._do(account_id, accounts.disable_account):
+            undo = self.url("_open", account_id=account_id)
+            say(gettext("%(email)s can no longer sign in.", email=account.email), undo_url=undo)
+        return redirect_to(self.url())
+
+    def open(self, account_id: int) -> Response:
+        """Let somebody sign in again."""
+        if account := self._do(account_id, accounts.enable_account):
+            say(gettext("%(email)s can sign in again.", email=account.email))
+        return redirect_to(self.url())
+
+    def _do(self, account_id: int, act: Callable[..., None]) -> Account | None:
+        """Do it and return the person, or say why it was refused."""
+        edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
+
+        def do(session: Session) -> Account:
+            account = people.get(session, self.tenant_id, account_id)
+            if account.id == current_user.account_id:
+                raise Conflict("yourself", gettext("Somebody else has to do that to your own account."))
+            act(session, account, **edge)
+            return account
+
+        try:
+            return run_in_transaction(do)
+        except Conflict as error:
+            say(_words(error), "error")
+            return None
+
+    def _roles(self) -> tuple[Role, ...]:
+        return STAFF_ROLES if self.tenant_id is None else TENANT_ROLES
+
+
+def rights_page(template: str, *, with_staff: bool) -> Response:
+    """The table of permissions as a matrix; a tenant's people see their own side of it."""
+    columns = [(role, role_name(role), "tenant") for role in TENANT_ROLES]
+    if with_staff:
+        columns = [(role, role_name(role), "staff") for role in STAFF_ROLES] + columns
+    rows = [
+        (permission_name(permission), [role in getattr(grant, side) for role, _, side in columns])
+        for permission, grant in TABLE.items()
+        if with_staff or grant.tenant
+    ]
+    return render(template, columns=columns, rows=rows, with_staff=with_staff)
+
+
+def _words(error: DomainError) -> str:
+    if error.code == "last_owner":
+        return gettext("Somebody has to stay owner: make someone else an owner first.")
+    return error.message

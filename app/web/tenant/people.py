@@ -1,0 +1,49 @@
+"""The tenant's own people: roles, and who may still sign in."""
+
+from flask import Response, g
+
+from app.domain.accounts.roles import Permission
+from app.web.guards import needs
+from app.web.people import PeoplePages, rights_page
+from app.web.tenant import bp
+
+ID = "<int(max=9223372036854775807):account_id>"
+
+
+def _pages() -> PeoplePages:
+    return PeoplePages(g.tenant_id, "tenant.people", "tenant/people.html", {})
+
+
+@bp.get("/people")
+@needs(Permission.READ_PEOPLE)
+def people() -> Response:
+    """Everybody who signs in for the tenant."""
+    return _pages().show()
+
+
+@bp.get("/people/rights")
+@needs(Permission.READ_PEOPLE)
+def people_rights() -> Response:
+    """Who may do what."""
+    return rights_page("tenant/people_rights.html", with_staff=False)
+
+
+@bp.post(f"/people/{ID}/role")
+@needs(Permission.CHANGE_PEOPLE)
+def people_role(account_id: int) -> Response:
+    """Another role."""
+    return _pages().change_role(account_id)
+
+
+@bp.post(f"/people/{ID}/close")
+@needs(Permission.CHANGE_PEOPLE)
+def people_close(account_id: int) -> Response:
+    """No more sign-in."""
+    return _pages().close(account_id)
+
+
+@bp.post(f"/people/{ID}/open")
+@needs(Permission.CHANGE_PEOPLE)
+def people_open(account_id: int) -> Response:
+    """Sign-in again."""
+    return _pages().open(account_id)
