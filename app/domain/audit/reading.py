@@ -1,15 +1,63 @@
 """Read the audit trail."""
 
-from sqlalchemy import select
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.domain.audit.models import AuditEntry, Verification
 
+CHUNK = 1_000  # rows read at once
+VISITS = ("account.sign_in", "account.sign_in_refused", "account.sign_out", "permission.refuse")  # change nothing
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """What to look for; what is empty or None is not asked. `act` is one act, or a group with its dot: `package.`."""
+
+    actor: str = ""
+    act: str = ""
+    subject: str = ""
+    tenant_id: int | None = None
+    first_at: datetime | None = None
+    end_at: datetime | None = None
+    without: tuple[str, ...] = ()  # acts
+
+
+def matching(query: AuditQuery) -> Select[AuditEntry]:
+    """The entries that fit, in no order yet."""
+    statement = select(AuditEntry)
+    for column, wanted in (
+        (AuditEntry.actor, query.actor),
+        (AuditEntry.subject, query.subject),
+        (AuditEntry.tenant_id, query.tenant_id),
+    ):
+        if wanted not in ("", None):
+            statement = statement.where(column == wanted)
+    if query.act.endswith("."):
+        # The character after the dot bounds the group, so that the index finds it.
+        statement = statement.where(AuditEntry.act >= query.act, AuditEntry.act < f"{query.act[:-1]}/")
+    elif query.act:
+        statement = statement.where(AuditEntry.act == query.act)
+    if query.first_at:
+        statement = statement.where(AuditEntry.at >= query.first_at)
+    if query.end_at:
+        statement = statement.where(AuditEntry.at < query.end_at)
+    return statement.where(AuditEntry.act.not_in(query.without)) if query.without else statement
+
+
+def every(session: Session, query: AuditQuery) -> Iterator[AuditEntry]:
+    """All that fit, newest first, read while they are used."""
+    statement = matching(query).order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
+    yield from session.scalars(statement, execution_options={"yield_per": CHUNK})
+
 
 def latest(session: Session, *, most: int = 8, subject: str = "") -> list[AuditEntry]:
     """The latest changes, of one subject (`package:gold`) when it is named, newest first. One statement."""
-    statement = select(AuditEntry).order_by(AuditEntry.at.desc(), AuditEntry.id.desc()).limit(most)
-    return list(session.scalars(statement.where(AuditEntry.subject == subject) if subject else statement))
+    statement = matching(AuditQuery(subject=subject, without=VISITS))
+    return list(session.scalars(statement.order_by(AuditEntry.at.desc(), AuditEntry.id.desc()).limit(most)))
 
 
 def last_verification(session: Session) -> Verification | None:

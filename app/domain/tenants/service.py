@@ -121,14 +121,19 @@ def _note(session: Session, act: str, tenant: Tenant, changed: Mapping[str, Any]
 
 def by_name(session: Session, name: str) -> Tenant:
     """The tenant with this slug, PBX domain or account code, whatever its case. Raises NotFound."""
-    tenant = session.scalar(
+    tenant = find_by_name(session, name)
+    if tenant is None:
+        raise NotFound("unknown_tenant", f"No tenant is known as “{name}”.")
+    return tenant
+
+
+def find_by_name(session: Session, name: str) -> Tenant | None:
+    """As `by_name`, for a filter: None where nobody has that name."""
+    return session.scalar(
         select(Tenant)
         .join(TenantName, TenantName.tenant_id == Tenant.id)
         .where(TenantName.name == name.strip().lower())
     )
-    if tenant is None:
-        raise NotFound("unknown_tenant", f"No tenant is known as “{name}”.")
-    return tenant
 
 
 def is_called(text: str) -> ColumnElement[bool]:

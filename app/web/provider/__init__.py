@@ -5,6 +5,7 @@ from flask import Blueprint
 bp = Blueprint("provider", __name__, url_prefix="/provider")
 
 from app.web.provider import (  # noqa: E402, F401  views register on `bp`
+    audit,
     bank,
     bank_lines,
     billing,

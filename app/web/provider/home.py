@@ -13,10 +13,10 @@ from app.domain.insight import overview
 from app.domain.jobs import service as jobs
 from app.domain.metering import call_list, meters, quarantine, refusals, thresholds
 from app.domain.metering.refusals import RefusalQuery
+from app.web.audit_words import in_words
 from app.web.guards import needs
 from app.web.kit.render import render
 from app.web.provider import bp
-from app.web.provider.audit_words import in_words
 
 MOST_NEAR = 8
 DAY = timedelta(days=1)

@@ -13,13 +13,13 @@ from app.domain.metering import meters, prepaid, thresholds
 from app.domain.subscriptions import life, service as subscriptions, timeline
 from app.domain.tenants import service as tenants
 from app.web import refused
+from app.web.audit_words import in_words
 from app.web.guards import current_user, needs
 from app.web.kit.i18n import gettext
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
 from app.web.kit.role_words import role_name
 from app.web.provider import bp
-from app.web.provider.audit_words import in_words
 from app.web.provider.tenant_form import PersonForm
 
 

@@ -5,6 +5,7 @@ from flask import Blueprint
 bp = Blueprint("tenant", __name__, url_prefix="/portal")
 
 from app.web.tenant import (  # noqa: E402, F401  views register on `bp`
+    audit,
     balance,
     home,
     invoices,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from flask import url_for
 
@@ -9,11 +11,25 @@ from app.domain.audit.models import AuditEntry
 from app.web.kit.i18n import gettext
 
 MOST_NAMES = 3
+MICROS = 1_000_000
+PAIRS = ("tenant.update", "account.role")  # whose details were pairs before `changed` was agreed on
 PAGES = {
     "package": ("provider.package", "code"),
     "tenant": ("provider.tenant", "slug"),
     "source": ("provider.source", "code"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """`price: 10 → 12`, or `reference: 4711` where there is no before."""
+
+    name: str
+    after: str
+    before: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before} → {self.after}" if self.before else f"{self.name}: {self.after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +41,7 @@ class Change:
     url: str
     actor: str
     at: datetime
+    details: tuple[Detail, ...]
 
 
 def in_words(entry: AuditEntry) -> Change:
@@ -38,7 +55,41 @@ def in_words(entry: AuditEntry) -> Change:
         url,
         entry.actor,
         entry.at,
+        tuple(_details(entry)),
     )
+
+
+def _details(entry: AuditEntry) -> list[Detail]:
+    """What changed from what to what, then everything else that is known."""
+    rest = dict(entry.details)
+    pairs = dict(rest.pop("changed", {}))
+    if {"before", "after"} <= rest.keys():
+        pairs[gettext("value")] = [rest.pop("before"), rest.pop("after")]
+    if entry.act in PAIRS:
+        pairs |= {name: rest.pop(name) for name, value in entry.details.items() if name in rest and _is_pair(value)}
+    changed = [Detail(_plain(name), _said(name, after), _said(name, before)) for name, (before, after) in pairs.items()]
+    return changed + [Detail(_plain(name), _said(name, value)) for name, value in rest.items()]
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix("_micros").removesuffix("_ppm").replace("_", " ").replace(".", " · ")
+
+
+def _said(name: str, value: Any) -> str:
+    """A value as people write it: amounts and rates not in millionths."""
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, int) and name.endswith("_micros"):
+        return format(Decimal(value) / MICROS, "f")
+    if isinstance(value, int) and name.endswith("ppm"):
+        return f"{Decimal(value) * 100 / MICROS:f} %"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "–"
+    return "–" if value in (None, "") else str(value)
 
 
 def _words(entry: AuditEntry) -> str:
@@ -101,7 +152,10 @@ def _words(entry: AuditEntry) -> str:
         "invitation.withdraw": gettext("Invitation withdrawn:"),
         "account.bind": gettext("First sign-in at %(issuer)s:", issuer=entry.details.get("issuer", "–")),
         "account.name": gettext("Renamed:"),
-        "account.sign_out": gettext("Signed out elsewhere:"),
+        "account.sign_in": gettext("Signed in:"),
+        "account.sign_in_refused": gettext("Sign-in refused:"),
+        "account.sign_out": gettext("Signed out:"),
+        "permission.refuse": gettext("Not open to them:"),
         "account.totp_add": gettext("Authenticator app set up:"),
         "account.totp_remove": gettext("Authenticator app removed:"),
         "account.passkey_add": gettext("Passkey %(name)s added:", name=entry.details.get("name", "–")),

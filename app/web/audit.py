@@ -1,0 +1,152 @@
+"""The audit trail as a page: all of it on the provider's side, its own on a tenant's."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import Response, request
+
+from app.db import db
+from app.domain.audit import reading
+from app.domain.audit.models import AuditEntry
+from app.domain.audit.reading import AuditQuery
+from app.domain.metering.newest_first import read_page
+from app.domain.tenants import service as tenants
+from app.domain.tenants.models import Tenant
+from app.web.audit_words import Change, in_words
+from app.web.kit.csv import csv_response
+from app.web.kit.i18n import gettext
+from app.web.kit.paging import newest_first_key
+from app.web.kit.render import render
+
+PAGE = 50
+MAX_TEXT = 255
+FIELDS = ("actor", "act", "subject", "tenant", "from", "to")
+CSV_HEADER = ("number", "time", "actor", "kind", "address", "act", "subject", "what", "hash")
+YEARS = range(2000, 2201)
+# About drafts, which a tenant does not see.
+NOT_FOR_TENANTS = ("invoice.accept", "invoice.add_line", "invoice.discard", "invoice.remove_line")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An entry in words."""
+
+    entry: AuditEntry
+    change: Change
+    actor: str
+    address: str
+
+
+def audit_page(template: str, tenant: Tenant | None) -> Response:
+    """The list, newest first; a filter swaps only its rows. `tenant`: the one whose log it is, in its time zone."""
+    query, problems = _query(tenant)
+    session = db.session()
+    page = read_page(
+        session, reading.matching(query), AuditEntry.at, AuditEntry.id,
+        after=newest_first_key("after"), before=newest_first_key("before"), most=PAGE,
+    )  # fmt: skip
+    return render(
+        template,
+        block="audit_rows",
+        status=422 if problems else 200,
+        tenant=tenant,
+        rows=[] if problems else [_row(entry, tenant) for (entry,) in page.rows],
+        page=page,
+        given=_given(),
+        filters={name: value for name, value in _given().items() if value},
+        problems=problems,
+        groups=group_choices(),
+        zone=tenant.timezone if tenant else "UTC",
+    )
+
+
+def audit_csv(name: str, tenant: Tenant | None) -> Response | None:
+    """Every entry that fits, written while it is read; None where the filters cannot be read."""
+    query, problems = _query(tenant)
+    return None if problems else csv_response(f"{name}.csv", CSV_HEADER, _csv_rows(query, tenant))
+
+
+def group_choices() -> list[tuple[str, str]]:
+    """What the acts are about, as the filter calls it."""
+    return [
+        ("", gettext("anything")),
+        ("account.", gettext("People and sign-ins")),
+        ("permission.", gettext("Refused")),
+        ("tenant.", gettext("Tenants")),
+        ("subscription.", gettext("Subscriptions")),
+        ("package.", gettext("Packages")),
+        ("invoice.", gettext("Invoices")),
+        ("payment.", gettext("Payments")),
+        ("billing.", gettext("Billing")),
+        ("key.", gettext("Keys")),
+        ("source.", gettext("Sources")),
+        ("allocation.", gettext("Lines & numbers")),
+        ("settings.", gettext("Settings")),
+        ("view_as.", gettext("Viewed as the tenant")),
+    ]
+
+
+def _csv_rows(query: AuditQuery, tenant: Tenant | None) -> Iterator[tuple[Any, ...]]:
+    zone = ZoneInfo(tenant.timezone if tenant else "UTC")
+    for entry in reading.every(db.session(), query):
+        row = _row(entry, tenant)
+        yield (
+            entry.number,
+            entry.at.astimezone(zone).isoformat(timespec="seconds"),
+            row.actor,
+            entry.kind,
+            row.address,
+            entry.act,
+            entry.subject,
+            "; ".join(map(str, row.change.details)),
+            entry.hash,
+        )
+
+
+def _row(entry: AuditEntry, tenant: Tenant | None) -> Row:
+    """A tenant learns that the provider acted, not who of its people, and from where."""
+    is_own = tenant is None or entry.kind in ("user", "visitor")
+    if is_own:
+        return Row(entry, in_words(entry), entry.actor, entry.address)
+    return Row(entry, in_words(entry), "" if entry.kind in ("staff", "") else entry.actor, "")
+
+
+def _given() -> dict[str, str]:
+    """The filters as they were typed."""
+    return {name: request.args.get(name, "").replace("\0", "")[:MAX_TEXT].strip() for name in FIELDS}
+
+
+def _query(tenant: Tenant | None) -> tuple[AuditQuery, dict[str, str]]:
+    """The filters as a query, and a message for each one that cannot be read."""
+    given, problems = _given(), {}
+    zone = ZoneInfo(tenant.timezone if tenant else "UTC")
+    days: dict[str, datetime | None] = {}
+    for name, later in (("from", 0), ("to", 1)):
+        try:
+            days[name] = _start_of(given[name], later, zone)
+        except ValueError:
+            days[name], problems[name] = None, gettext("Write the day as year-month-day, such as 2026-11-30.")
+    wanted = tenant
+    if tenant is None and given["tenant"]:
+        wanted = tenants.find_by_name(db.session(), given["tenant"])
+        if wanted is None:
+            problems["tenant"] = gettext("There is no such tenant.")
+    return AuditQuery(
+        actor=given["actor"],
+        act=given["act"],
+        subject=given["subject"],
+        tenant_id=wanted.id if wanted else None,
+        first_at=days["from"],
+        end_at=days["to"],
+        without=NOT_FOR_TENANTS if tenant else (),
+    ), problems
+
+
+def _start_of(text: str, later: int, zone: ZoneInfo) -> datetime | None:
+    day = date.fromisoformat(text) if text else None
+    if day and day.year not in YEARS:
+        raise ValueError("a year that no entry has")
+    return datetime.combine(day + timedelta(days=later), time(), zone) if day else None
