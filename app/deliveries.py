@@ -13,7 +13,7 @@ from app.core.addresses import parse_ranges
 from app.core.clock import utc_now
 from app.db import db, run_in_transaction
 from app.domain.webhooks import delivery, endpoints, signing
-from app.domain.webhooks.delivery import Claimed, Outcome
+from app.domain.webhooks.delivery import Claimed
 from app.domain.webhooks.models import WebhookEndpoint, WebhookMessage
 
 
@@ -27,15 +27,17 @@ def claim_next() -> Claimed | None:
     return run_in_transaction(lambda session: delivery.claim(session, now=now, lease=lease))
 
 
-def deliver(claimed: Claimed) -> Outcome:
+def deliver(claimed: Claimed) -> None:
     """One attempt at it, and what came of it kept."""
-    message, endpoint = delivery.read(db.session(), claimed)
-    url, body, headers = endpoint.url, delivery.body_of(message), _headers(message, endpoint, utc_now())
+    found = delivery.read(db.session(), claimed)
+    if found is None:
+        return
+    message, endpoint = found
+    url, body = endpoint.url, delivery.body_of(message)
+    headers = _headers(message, endpoint, body, utc_now())
     db.session.rollback()  # no transaction stays open meanwhile
-    headers["Content-Length"] = str(len(body))
     outcome = webhooks.post(url, headers, body, parse_ranges(_settings().WEBHOOK_ALLOWED_RANGES))
     run_in_transaction(lambda session: delivery.note(session, claimed, outcome, now=utc_now()))
-    return outcome
 
 
 def deliver_all() -> None:
@@ -44,12 +46,13 @@ def deliver_all() -> None:
         deliver(claimed)
 
 
-def _headers(message: WebhookMessage, endpoint: WebhookEndpoint, now: datetime) -> dict[str, str]:
+def _headers(message: WebhookMessage, endpoint: WebhookEndpoint, body: bytes, now: datetime) -> dict[str, str]:
     """Standard Webhooks; while a secret is exchanged, both sign."""
-    name, seconds, body = f"msg_{message.id}", int(now.timestamp()), delivery.body_of(message)
+    name, seconds = f"msg_{message.id}", int(now.timestamp())
     secrets = endpoints.secrets_of(endpoint, current_app.config["SECRET_KEY"], now)
     return {
         "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
         "User-Agent": "Ringplan-Webhooks/1",
         "Accept-Encoding": "identity",
         "webhook-id": name,

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from app.db import db, unit_of_work
 from app.domain.audit.models import AuditEntry
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
+from app.domain.webhooks import endpoints
+from app.domain.webhooks.models import WebhookAttempt
+from tests.receiver import receiving
 from tests.server import ROOT, serving
 
 BUSY_WORKER = Path(__file__).with_name("busy_worker.py")
@@ -42,7 +46,7 @@ def start(settings, tmp_path):
     """`with start() as process`: a worker in a process of its own."""
     environment = {
         **os.environ, "RINGPLAN_INSTANCE": str(tmp_path), "DATABASE_URL": settings.DATABASE_URL, "PYTHONPATH": str(ROOT),
-        "JOB_POLL_SECONDS": "0.1", "JOB_LEASE_SECONDS": "2",
+        "JOB_POLL_SECONDS": "0.1", "JOB_LEASE_SECONDS": "2", "WEBHOOK_ALLOWED_RANGES": "127.0.0.0/8",
     }  # fmt: skip
 
     @contextmanager
@@ -192,3 +196,24 @@ def test_the_worker_ends_with_a_server_that_is_killed(tmp_path):
             if process.is_running():
                 process.kill()
     assert alive == []
+
+
+def test_a_receiver_of_webhooks_that_does_not_answer_holds_up_no_job(start, ask):
+    release = threading.Event()
+    with receiving() as slow:
+        slow.answer = lambda handler: release.wait(10)
+        with unit_of_work() as session:
+            wanted = endpoints.Wanted(slow.url, ("invoice.final",))
+            for _ in range(3):
+                endpoint = endpoints.add(session, None, wanted, actor="test", now=LONG_AGO)
+                endpoints.ping(session, endpoint, "", now=LONG_AGO)
+        with start() as process:
+            wait_for(lambda: len(slow.got) == 3)
+            ask(3)
+            wait_for(lambda: open_jobs() == 0)
+            assert not fetched(select(WebhookAttempt.id))
+            process.terminate()
+            time.sleep(0.3)
+            release.set()
+            assert process.wait(PATIENCE) == 0
+        assert len(fetched(select(WebhookAttempt.id))) == 3  # what was under way came to its end

@@ -1,12 +1,22 @@
 """Webhooks: what is told and when, signed so that others can read it, sent again as the schedule says."""
 
 import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -26,6 +36,8 @@ from app.domain.webhooks.endpoints import Wanted
 from app.domain.webhooks.models import WebhookAttempt, WebhookEndpoint, WebhookMessage
 from tests.receiver import receiving
 
+ROOT = Path(__file__).parents[2]
+KILLED_DELIVERER = Path(__file__).with_name("killed_deliverer.py")
 KEY = "of a test"  # SECRET_KEY of `settings`
 
 
@@ -490,6 +502,50 @@ def test_a_name_with_one_address_that_is_not_public_is_refused(monkeypatch):
         webhooks.check("https://two.example/", [])
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A certificate of hooks.example in a file with its key; being its own authority it is one with that."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hooks.example")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(datetime(2020, 1, 1, tzinfo=UTC)).not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example")]), critical=False)
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(key, SHA256())
+    file = tmp_path_factory.mktemp("tls") / "hooks.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(made.public_bytes(Encoding.PEM) + secret)
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_trusted", "problem"),
+    [
+        ("hooks.example", True, ""),
+        ("other.example", True, "the certificate is not valid: Hostname mismatch"),
+        ("hooks.example", False, "the certificate is not valid: self-signed certificate"),
+    ],
+)
+def test_the_certificate_must_be_that_of_the_name_whatever_address_is_called(
+    authority, monkeypatch, name, is_trusted, problem
+):
+    monkeypatch.setenv("SSL_CERT_FILE", authority if is_trusted else "/dev/null")
+    monkeypatch.setenv("SSL_CERT_DIR", "/dev/null")
+    monkeypatch.setattr(
+        webhooks.socket, "getaddrinfo", lambda host, port, *_, **__: [(2, 1, 6, "", ("127.0.0.1", port))]
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(authority)
+    asked_for = []
+    tls.sni_callback = lambda _, server_name, __: asked_for.append(server_name)
+    with receiving(tls) as receiver:
+        port = receiver.url.rsplit(":", 1)[1]
+        outcome = webhooks.post(f"https://{name}:{port}", {"Content-Length": "2"}, b"{}", parse_ranges("127.0.0.0/8"))
+    assert asked_for == [name]
+    assert outcome.is_success is (not problem), outcome
+    assert outcome.problem.startswith(problem)
+    assert [headers["Host"] for headers, _ in receiver.got] == ([] if problem else [f"{name}:{port.split('/')[0]}"])
+
+
 def test_no_proxy_of_the_environment_is_asked(hook, now, receiver, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -521,3 +577,24 @@ def test_the_body_says_when_it_happened():
     assert json.loads(delivery.body_of(message)) == {
         "type": "ping", "timestamp": "2026-01-01T00:00:00+00:00", "data": {"tenant": "acme", "a": 1}
     }  # fmt: skip
+
+
+def test_a_worker_killed_at_any_moment_loses_no_message(hook, settings, now, receiver, tmp_path):
+    """What the receiver had and nobody could note comes again, under the same id; nothing else does."""
+    endpoint = hook()
+    ping(endpoint, now)
+    environment = {
+        **os.environ, "RINGPLAN_INSTANCE": str(tmp_path), "DATABASE_URL": settings.DATABASE_URL, "SECRET_KEY": KEY,
+        "PYTHONPATH": str(ROOT), "WEBHOOK_ALLOWED_RANGES": settings.WEBHOOK_ALLOWED_RANGES,
+    }  # fmt: skip
+    got = []
+    for step in (3, 5, 8, 0):  # claiming, sending, noting; then to the end
+        command = [sys.executable, str(KILLED_DELIVERER), str(step)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == (-signal.SIGKILL if step else 0), done.stdout + done.stderr
+        got.append(len(receiver.got))
+        assert messages()[0].state == ("delivered" if step == 0 else "waiting")
+    assert got[0] == 0
+    assert got[-1] >= 2
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    assert len(attempts()) == 1

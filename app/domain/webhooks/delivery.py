@@ -99,14 +99,14 @@ def claim(session: Session, *, now: datetime, lease: timedelta) -> Claimed | Non
     return None if row is None else Claimed(row.endpoint_id, row.id, row.attempts, now + lease)
 
 
-def read(session: Session, claimed: Claimed) -> tuple[WebhookMessage, WebhookEndpoint]:
-    """What is to be sent, and where to."""
-    message, endpoint = session.execute(
+def read(session: Session, claimed: Claimed) -> tuple[WebhookMessage, WebhookEndpoint] | None:
+    """What is to be sent, and where to; None: it was removed meanwhile."""
+    row = session.execute(
         select(WebhookMessage, WebhookEndpoint)
         .join(WebhookEndpoint, WebhookEndpoint.id == WebhookMessage.endpoint_id)
         .where(_key() == (claimed.endpoint_id, claimed.id))
-    ).one()
-    return message, endpoint
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
 
 
 def body_of(message: WebhookMessage) -> bytes:

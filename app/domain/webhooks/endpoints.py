@@ -57,17 +57,17 @@ def add(session: Session, tenant_id: int | None, wanted: Wanted, *, actor: str, 
     made = WebhookEndpoint(id=new_id(), tenant_id=tenant_id, salt=signing.new_salt(), created_at=now, **checked)
     session.add(made)
     session.flush()
-    record(session, "webhook.add", made, actor, now, url=made.url, types=made.event_types)
+    record(session, "webhook.add", made, actor, now, types=made.event_types)
     return made
 
 
 def change(session: Session, endpoint: WebhookEndpoint, wanted: Wanted, *, actor: str, now: datetime) -> None:
     """Tell another address, or of other events. Raises Invalid as `add`."""
-    before = {"url": endpoint.url, "types": endpoint.event_types}
+    before = {"host": _host(endpoint), "types": endpoint.event_types}
     for name, value in _checked(endpoint.tenant_id, wanted).items():
         setattr(endpoint, name, value)
     session.flush()
-    after = {"url": endpoint.url, "types": endpoint.event_types}
+    after = {"host": _host(endpoint), "types": endpoint.event_types}
     record(session, "webhook.change", endpoint, actor, now, before=before, after=after)
 
 
@@ -116,7 +116,7 @@ def remove(session: Session, endpoint: WebhookEndpoint, *, actor: str, now: date
     of_it = endpoint.id
     for model in (WebhookAttempt, WebhookMessage):
         session.execute(model.__table__.delete().where(model.__table__.c.endpoint_id == of_it))  # type: ignore[attr-defined]
-    record(session, "webhook.remove", endpoint, actor, now, url=endpoint.url)
+    record(session, "webhook.remove", endpoint, actor, now)
     session.delete(endpoint)
     session.flush()
 
@@ -161,6 +161,9 @@ def _owned_by(tenant_id: int | None) -> Any:
 
 
 def record(session: Session, act: str, endpoint: WebhookEndpoint, actor: str, now: datetime, **details: Any) -> None:
-    """Enter what was done with an endpoint into the audit trail."""
-    host = urlsplit(endpoint.url).hostname or ""
-    audit.record(session, actor, act, f"webhook:{host}", now=now, tenant_id=endpoint.tenant_id, **details)
+    """Enter what was done with an endpoint into the audit trail: by its host, since a path may hold a secret."""
+    audit.record(session, actor, act, f"webhook:{_host(endpoint)}", now=now, tenant_id=endpoint.tenant_id, **details)
+
+
+def _host(endpoint: WebhookEndpoint) -> str:
+    return (urlsplit(endpoint.url).hostname or "")[:200]
