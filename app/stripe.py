@@ -6,19 +6,25 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from app.config import Settings
-from app.domain.billing.online import BadNotice, GatewayError, Notice, Paid, PayRequest
-from app.domain.metering.statement import minor_unit_micros
+from app.core.money import MICROS
+from app.domain.billing.online import BadNotice, GatewayError, Notice, Paid, PayRequest, Refunded
 
 TIMEOUT_SECONDS = 15
 TOLERANCE_SECONDS = 300  # how old a signed notice may be
 TOP_UP = "top-up"  # in place of an invoice
 PAID_BY = ("checkout.session.completed", "checkout.session.async_payment_succeeded")
+REFUNDED_BY = ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated")
+GONE, FAILED = ("succeeded",), ("failed", "canceled")  # what the states of a refund mean here; any other: wait
+# How Stripe counts amounts, which is not ISO 4217 throughout: ISK and UGX have no coins below one and are sent in
+# hundredths all the same; amounts with three decimals end in 0. Source: docs.stripe.com/currencies.
+_WHOLE = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
+_THOUSANDTHS = frozenset("BHD JOD KWD OMR TND".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Stripe:
         self._check(body, headers.get("Stripe-Signature", ""), now)
         try:
             event = json.loads(body)
-            return Notice(str(event["id"]), str(event["type"]), _paid(event))
+            return Notice(str(event["id"]), str(event["type"]), _paid(event), tuple(_refunds(event)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadNotice("the event cannot be read") from error
 
@@ -85,8 +91,19 @@ def of(settings: Settings) -> Stripe | None:
     return Stripe(settings.STRIPE_SECRET_KEY, settings.STRIPE_WEBHOOK_SECRET, settings.STRIPE_API_URL)
 
 
+def unit_micros(currency: str) -> int:
+    """What 1 in Stripe's amounts is worth.
+
+    >>> unit_micros("EUR"), unit_micros("JPY"), unit_micros("ISK"), unit_micros("KWD")
+    (10000, 1000000, 10000, 1000)
+    """
+    return MICROS if currency in _WHOLE else 1_000 if currency in _THOUSANDTHS else 10_000
+
+
 def _form_of(wanted: PayRequest) -> dict[str, str]:
-    unit = minor_unit_micros(wanted.currency)
+    unit = unit_micros(wanted.currency)
+    if wanted.open_micros % (10 * unit if wanted.currency in _THOUSANDTHS else unit):
+        raise GatewayError(f"Stripe takes no {wanted.currency} in coins as small as that")
     form = {
         "mode": "payment",
         "client_reference_id": wanted.number,
@@ -114,7 +131,26 @@ def _paid(event: dict[str, Any]) -> Paid | None:
         tenant_id=int(about["tenant"]),
         invoice_id=None if about["invoice"] == TOP_UP else int(about["invoice"]),
         reference=str(session.get("payment_intent") or session["id"]),
-        amount_micros=int(session["amount_total"]) * minor_unit_micros(currency),
+        amount_micros=int(session["amount_total"]) * unit_micros(currency),
         currency=currency,
         received_on=datetime.fromtimestamp(int(session["created"]), UTC).date(),
     )
+
+
+def _refunds(event: dict[str, Any]) -> Iterator[Refunded]:
+    """What an event says went back to payers, or failed to. Newer versions of `charge.refunded` name no refunds."""
+    found = event["data"]["object"] if event["type"] in (*REFUNDED_BY, "charge.refunded") else {}
+    rows = (found.get("refunds") or {}).get("data", ()) if event["type"] == "charge.refunded" else [found]
+    for row in rows:
+        payment = row.get("payment_intent") or row.get("charge")
+        if not payment or row.get("status") not in (*GONE, *FAILED):
+            continue
+        currency = str(row["currency"]).upper()
+        yield Refunded(
+            reference=str(row["id"]),
+            payment=str(payment),
+            amount_micros=int(row["amount"]) * unit_micros(currency),
+            currency=currency,
+            on=datetime.fromtimestamp(int(row["created"]), UTC).date(),
+            failed=row["status"] in FAILED,
+        )

@@ -12,11 +12,13 @@ from urllib.parse import parse_qs
 import pytest
 from sqlalchemy import func, select
 
+from app import stripe
 from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.billing import due, issuing, ledger, payments, profiles
 from app.domain.billing.drafting import draft
 from app.domain.billing.models import GatewayEvent, Invoice, Payment
+from app.domain.billing.online import GatewayError, PayRequest
 from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Issuer, Terms
 from app.domain.insight import verify
@@ -305,3 +307,76 @@ def test_the_provider_makes_a_tenant_prepaid_and_sees_its_balance(make, login, a
     assert page.status_code == 200
     assert 'data-balance="-49000000"' in staff.get("/provider/tenants/acme").text
     assert 'value="5.00"' in staff.get("/provider/tenants/acme/billing").text
+
+
+def refunded(event_id="evt_r1", kind="refund.created", **changed):
+    """What Stripe posts about 20.00 of pi_1 that went back."""
+    refund = {
+        "id": "re_1", "object": "refund", "amount": 2000, "currency": "eur", "payment_intent": "pi_1", "charge": "ch_1",
+        "status": "succeeded", "created": 1_795_000_500, **changed,
+    }  # fmt: skip
+    return json.dumps({"id": event_id, "type": kind, "data": {"object": refund}}).encode()
+
+
+def test_a_refund_opens_what_was_paid_again_and_counts_once(client, session, acme, fake, link):
+    tell(client, fake.event())
+    assert tell(client, refunded(status="pending")).text == "nothing to do\n"  # it has not gone back yet
+    assert tell(client, refunded("evt_r2", "refund.updated")).text == "taken\n"
+    assert tell(client, refunded("evt_r2", "refund.updated")).text == "nothing to do\n"  # sent again
+    assert tell(client, refunded("evt_r3", "charge.refund.updated")).status_code == 200  # another about the same
+    assert owed(session, acme) == 20 * EURO
+    invoice = session.scalars(select(Invoice)).one()
+    assert (invoice.status, invoice.open_micros) == ("final", 20 * EURO)
+    rows = session.scalars(select(Payment).order_by(Payment.id)).all()
+    assert [(row.reference, row.amount_micros) for row in rows] == [("pi_1", 49 * EURO), ("re_1", -20 * EURO)]
+    assert list(verify.differences(session, now=utc_now())) == []
+    # It did not reach the payer: it is ours again.
+    assert tell(client, refunded("evt_r4", "refund.failed", status="failed")).text == "taken\n"
+    assert tell(client, refunded("evt_r5", "refund.updated", status="failed")).status_code == 200
+    assert owed(session, acme) == 0
+    assert session.scalars(select(Invoice)).one().status == "paid"
+    assert list(verify.differences(session, now=utc_now())) == []
+
+
+def test_a_refund_uses_credit_first(client, session, acme, fake, link, now):
+    receipt = payments.Receipt("k", 30 * EURO, "EUR", "cash", "k", now.date())
+    tell(client, fake.event())
+    run_in_transaction(
+        lambda unit: payments.receive(unit, unit.get_one(Tenant, acme.id), receipt, actor="nora", now=now)
+    )
+    charge = {"id": "ch_1", "amount_refunded": 4900, "refunds": {"data": [
+        {"id": "re_1", "amount": 2000, "currency": "eur", "payment_intent": "pi_1", "status": "succeeded", "created": 1},
+        {"id": "re_2", "amount": 2900, "currency": "eur", "payment_intent": "pi_1", "status": "succeeded", "created": 1},
+    ]}}  # fmt: skip
+    body = json.dumps({"id": "evt_c", "type": "charge.refunded", "data": {"object": charge}}).encode()
+    assert tell(client, body).text == "taken\n"
+    assert owed(session, acme) == 19 * EURO
+    assert session.scalars(select(Invoice)).one().open_micros == 19 * EURO
+    assert list(verify.differences(session, now=utc_now())) == []
+
+
+@pytest.mark.databases("sqlite")
+def test_refunds_of_others_are_none_of_ours(client, session, acme, fake, link):
+    tell(client, fake.event())
+    for number, changed in enumerate(({"payment_intent": "pi_x"}, {"payment_intent": None, "charge": None})):
+        assert tell(client, refunded(f"evt_{number}", **changed)).text == "nothing to do\n"
+    assert tell(client, refunded("evt_f", "refund.failed", status="failed")).text == "nothing to do\n"  # never entered
+    bare = json.dumps({"id": "evt_b", "type": "charge.refunded", "data": {"object": {"id": "ch_1"}}}).encode()
+    assert tell(client, bare).text == "nothing to do\n"
+    assert owed(session, acme) == 0
+
+
+@pytest.mark.parametrize(
+    ("currency", "micros", "sent"),
+    [("EUR", 49 * EURO, "4900"), ("JPY", 500 * EURO, "500"), ("ISK", 500 * EURO, "50000"), ("UGX", 5 * EURO, "500"),
+     ("KWD", 1_230_000, "1230"), ("MGA", 1_000 * EURO, "1000"), ("HUF", 45_000_000, "4500"), ("KWD", 1_234_000, None),
+     ("MGA", 1_200_000, None)],
+)  # fmt: skip
+def test_amounts_are_as_stripe_counts_them(currency, micros, sent):
+    wanted = PayRequest(1, 2, "n", micros, currency, "", "https://a", "https://b", "w")
+    if sent is None:
+        with pytest.raises(GatewayError):
+            stripe._form_of(wanted)
+        return
+    assert stripe._form_of(wanted)["line_items[0][price_data][unit_amount]"] == sent
+    assert int(sent) * stripe.unit_micros(currency) == micros

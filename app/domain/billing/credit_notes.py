@@ -17,8 +17,9 @@ from app.domain.billing.models import Invoice, InvoiceLine
 from app.domain.billing.terms import Terms
 from app.domain.metering.statement import minor_unit_micros
 
-# An invoice's life: what each status may become. What has a number is never edited; a credit note makes it void.
-TRANSITIONS = {"draft": {"final"}, "final": {"paid", "void"}, "paid": {"void"}, "void": set()}
+# An invoice's life: what each status may become. What has a number is never edited; a credit note makes it void, and
+# what was paid is open again when the payment is refunded.
+TRANSITIONS = {"draft": {"final"}, "final": {"paid", "void"}, "paid": {"final", "void"}, "void": set()}
 
 
 def credit(

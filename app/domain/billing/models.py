@@ -235,14 +235,14 @@ class Payment(Base):
 
 
 class PaymentMatch(Base):
-    """What of a payment went to an invoice, or back to the tenant."""
+    """What of a payment went to an invoice, or back to the tenant. Below zero: what an invoice gave up for a refund."""
 
     __tablename__ = "payment_match"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "payment_id"], ["payment.tenant_id", "payment.id"]),
         ForeignKeyConstraint(["tenant_id", "invoice_id"], ["invoice.tenant_id", "invoice.id"]),
         ForeignKeyConstraint(["tenant_id", "repayment_id"], ["payment.tenant_id", "payment.id"]),
-        CheckConstraint("amount_micros > 0", name="something_moves"),
+        CheckConstraint("amount_micros > 0 OR invoice_id IS NOT NULL AND amount_micros < 0", name="something_moves"),
         CheckConstraint("(invoice_id IS NULL) <> (repayment_id IS NULL)", name="one_way"),
         Index("matches_of_invoice", "tenant_id", "invoice_id"),
         Index("matches_of_payment", "tenant_id", "payment_id"),

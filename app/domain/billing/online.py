@@ -4,15 +4,16 @@ No card ever comes near: the gateway's own page asks for it, and tells us an amo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import insert_new
-from app.domain.billing import payments
-from app.domain.billing.models import GatewayEvent, Invoice
+from app.domain.billing import payments, refunds
+from app.domain.billing.models import GatewayEvent, Invoice, Payment
 from app.domain.billing.payments import Receipt
 from app.domain.tenants.models import Tenant
 
@@ -42,11 +43,12 @@ class PayRequest:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One event of the gateway. `paid`: that money came in, and for what; None for anything else it tells."""
+    """One event of the gateway: that money came in (`paid`), that it went back (`refunds`), or anything else."""
 
     event_id: str
     kind: str
     paid: "Paid | None" = None
+    refunds: tuple["Refunded", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,21 @@ class Paid:
     amount_micros: int
     currency: str
     received_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """Money that went back to the payer. `reference` names the refund once, `payment` is that of what was paid.
+
+    `failed`: it did not reach the payer after all, and is ours again.
+    """
+
+    reference: str
+    payment: str
+    amount_micros: int
+    currency: str
+    on: date
+    failed: bool = False
 
 
 class PaymentGateway(Protocol):
@@ -75,13 +92,17 @@ class PaymentGateway(Protocol):
 
 
 def take_notice(session: Session, gateway: PaymentGateway, notice: Notice, *, now: datetime) -> bool:
-    """Enter the payment that a notice tells of; False for one that came before or tells of none of ours."""
+    """Enter what a notice tells of; False for one that came before or tells of nothing of ours."""
     row = {"gateway": gateway.code, "event_id": notice.event_id, "kind": notice.kind[:64], "received_at": now}
     if not insert_new(session, GatewayEvent, [row], [GatewayEvent.gateway, GatewayEvent.event_id]):
         return False
-    paid = notice.paid
-    tenant = session.get(Tenant, paid.tenant_id) if paid else None
-    if paid is None or tenant is None:
+    taken = notice.paid is not None and _take_payment(session, gateway, notice.paid, now)
+    return any([taken, *(_take_refund(session, gateway, each, now) for each in notice.refunds)])
+
+
+def _take_payment(session: Session, gateway: PaymentGateway, paid: Paid, now: datetime) -> bool:
+    tenant = session.get(Tenant, paid.tenant_id)
+    if tenant is None:
         return False
     if paid.invoice_id is not None and session.get(Invoice, (tenant.id, paid.invoice_id)) is None:
         return False
@@ -95,4 +116,22 @@ def take_notice(session: Session, gateway: PaymentGateway, notice: Notice, *, no
         invoice_ids=() if paid.invoice_id is None else (paid.invoice_id,),
     )
     payments.receive(session, tenant, receipt, actor=gateway.code, now=now)
+    return True
+
+
+def _take_refund(session: Session, gateway: PaymentGateway, gone: Refunded, now: datetime) -> bool:
+    """Enter it once, whatever events speak of it; what failed comes back only where it was entered."""
+    payment_key, key = f"{gateway.code}:{gone.payment}", f"{gateway.code}:{gone.reference}"
+    payment = session.scalar(select(Payment).where(Payment.key == payment_key, Payment.amount_micros > 0))
+    if payment is None:
+        return False
+    tenant, actor = session.get_one(Tenant, payment.tenant_id), gateway.code
+    receipt = Receipt(key, gone.amount_micros, gone.currency, "card", gone.reference, gone.on)
+    if not gone.failed:
+        refunds.refund(session, tenant, receipt, payment_key, actor=actor, now=now)
+        return True
+    entered = select(Payment.id).where(Payment.tenant_id == tenant.id, Payment.key == key)
+    if session.scalar(entered) is None:
+        return False
+    payments.receive(session, tenant, replace(receipt, key=f"{key}:failed"), actor=actor, now=now)
     return True

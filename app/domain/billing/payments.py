@@ -43,10 +43,9 @@ def receive(session: Session, tenant: Tenant, receipt: Receipt, *, actor: str, n
     """
     _check(receipt)
     balances = ledger.take(session, [(tenant.id, receipt.currency)])
-    if known := _known(session, tenant, receipt, receipt.amount_micros):
-        return known
-    payment = _write(session, tenant, receipt, receipt.amount_micros, actor, now)
-    _enter(session, balances, payment, now)
+    if before := known(session, tenant, receipt, receipt.amount_micros):
+        return before
+    payment = enter(session, balances, tenant, receipt, receipt.amount_micros, actor, now)
     match(session, tenant.id, receipt.currency, now=now, first=receipt.invoice_ids)
     standing.lift(session, tenant.id, actor=actor, now=now)
     events.tell(session, events.PAYMENT_RECEIVED, [_as_event(payment)], now=now)
@@ -61,22 +60,21 @@ def repay(session: Session, tenant: Tenant, receipt: Receipt, *, actor: str, now
     """Enter that credit was paid back. Raises as `receive`, and Conflict (`more_than_credit`, `spent_already`)."""
     _check(receipt)
     balances = ledger.take(session, [(tenant.id, receipt.currency)])
-    if known := _known(session, tenant, receipt, -receipt.amount_micros):
-        return known
-    credit = _unmatched(session, tenant.id, receipt.currency)
+    if before := known(session, tenant, receipt, -receipt.amount_micros):
+        return before
+    credit = unmatched(session, tenant.id, receipt.currency)
     if sum(payment.unmatched_micros for payment in credit) < receipt.amount_micros:
         raise Conflict("more_than_credit", "The tenant has less than that to its credit.", field="amount")
     prepaid.lock(session.connection(), tenant.id)
     purse = prepaid.purse(session.connection(), tenant.id)
     if purse and purse.left_micros < receipt.amount_micros:
         raise Conflict("spent_already", "Part of that is spent on calls that are not billed yet.", field="amount")
-    repayment = _write(session, tenant, receipt, -receipt.amount_micros, actor, now)
-    _enter(session, balances, repayment, now)
+    repayment = enter(session, balances, tenant, receipt, -receipt.amount_micros, actor, now)
     rest = receipt.amount_micros
     for payment in credit:
         used = min(rest, payment.unmatched_micros)
         if used:
-            _use(session, payment, used, now, repayment_id=repayment.id)
+            use(session, payment, used, now, repayment_id=repayment.id)
             rest -= used
     audit.record(
         session, actor, "payment.repay", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id,
@@ -95,7 +93,7 @@ def add_credit(session: Session, invoice: Invoice, amount_micros: int, *, actor:
 
 def match(session: Session, tenant_id: int, currency: str, *, now: datetime, first: Collection[int] = ()) -> None:
     """Pay what is open with what is unmatched: the invoices named `first`, then by due date. The account is taken."""
-    credit = _unmatched(session, tenant_id, currency)
+    credit = unmatched(session, tenant_id, currency)
     if not credit:
         return
     for invoice in sorted(_open(session, tenant_id, currency), key=lambda row: row.id not in first):
@@ -103,7 +101,7 @@ def match(session: Session, tenant_id: int, currency: str, *, now: datetime, fir
             used = min(invoice.open_micros, payment.unmatched_micros)
             if used:
                 pay(session, invoice, used)
-                _use(session, payment, used, now, invoice_id=invoice.id)
+                use(session, payment, used, now, invoice_id=invoice.id)
 
 
 def pay(session: Session, invoice: Invoice, amount_micros: int) -> None:
@@ -138,7 +136,7 @@ def matches_of(session: Session, invoice: Invoice) -> list[tuple[PaymentMatch, P
 
 def credit_of(session: Session, tenant_id: int, currency: str) -> int:
     """What the tenant could be paid back."""
-    return sum(payment.unmatched_micros for payment in _unmatched(session, tenant_id, currency))
+    return sum(payment.unmatched_micros for payment in unmatched(session, tenant_id, currency))
 
 
 def _as_event(payment: Payment) -> Event:
@@ -162,14 +160,15 @@ def _check(receipt: Receipt) -> None:
         raise Invalid("missing_key", "Enter the reference of the payment.", field="reference")
 
 
-def _known(session: Session, tenant: Tenant, receipt: Receipt, amount_micros: int) -> Payment | None:
-    known = session.scalar(select(Payment).where(Payment.tenant_id == tenant.id, Payment.key == receipt.key))
-    if known is None:
+def known(session: Session, tenant: Tenant, receipt: Receipt, amount_micros: int) -> Payment | None:
+    """What was entered with this key. Raises Conflict (`key_reused`) where it was something else."""
+    found = session.scalar(select(Payment).where(Payment.tenant_id == tenant.id, Payment.key == receipt.key))
+    if found is None:
         return None
-    same = (known.amount_micros, known.currency, known.method, known.reference, known.received_on)
+    same = (found.amount_micros, found.currency, found.method, found.reference, found.received_on)
     if same != (amount_micros, receipt.currency, receipt.method, receipt.reference, receipt.received_on):
         raise Conflict("key_reused", "A payment with this reference was entered already.", field="reference")
-    return known
+    return found
 
 
 def _write(
@@ -193,14 +192,25 @@ def _write(
     return payment
 
 
-def _enter(session: Session, balances: Balances, payment: Payment, now: datetime) -> None:
-    kind = "payment" if payment.amount_micros > 0 else "repayment"
+def enter(
+    session: Session,
+    balances: Balances,
+    tenant: Tenant,
+    receipt: Receipt,
+    amount_micros: int,
+    actor: str,
+    now: datetime,
+) -> Payment:
+    """Write the payment and its ledger entry; below zero it went back. The account is taken, nothing matched yet."""
+    payment = _write(session, tenant, receipt, amount_micros, actor, now)
+    kind = "payment" if amount_micros > 0 else "repayment"
     account = (payment.tenant_id, payment.currency)
-    moved = Movement(account, kind, f"payment:{payment.id}", payment.reference, -payment.amount_micros)
+    moved = Movement(account, kind, f"payment:{payment.id}", payment.reference, -amount_micros)
     ledger.enter(session, balances, [moved], now=now)
+    return payment
 
 
-def _use(
+def use(
     session: Session,
     payment: Payment,
     used: int,
@@ -209,6 +219,7 @@ def _use(
     invoice_id: int | None = None,
     repayment_id: int | None = None,
 ) -> None:
+    """Use what is unmatched of a payment for an invoice or a repayment."""
     taken = session.execute(
         update(Payment)
         .where(Payment.tenant_id == payment.tenant_id, Payment.id == payment.id, Payment.unmatched_micros >= used)
@@ -232,7 +243,8 @@ def _use(
     session.flush()
 
 
-def _unmatched(session: Session, tenant_id: int, currency: str) -> Sequence[Payment]:
+def unmatched(session: Session, tenant_id: int, currency: str) -> Sequence[Payment]:
+    """Payments with something left, oldest first, as they stand."""
     return session.scalars(
         select(Payment)
         .where(Payment.tenant_id == tenant_id, Payment.currency == currency, Payment.unmatched_micros > 0)
