@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from app.core.ids import new_id
 from app.core.usage import Unreadable
 from app.db import run_in_transaction, unit_of_work
-from app.domain.accounts import service as accounts
+from app.domain.accounts import invitations, service as accounts
 from app.domain.accounts.models import Account, Source
-from app.domain.accounts.roles import STAFF_ROLES, TENANT_ROLES
+from app.domain.accounts.roles import STAFF_ROLES, TENANT_ROLES, Role
 from app.domain.billing import bank_lines, profiles, run, service as billing
 from app.domain.billing.bank_csv import BankLine
 from app.domain.billing.lines import Rate
@@ -88,10 +88,11 @@ def build(app: Flask, make: Make, now: datetime) -> World:
         entry_id = session.query(Quarantined).one().id
         prefix = accounts.source_by_code(session, "pbx1").keys[0].prefix
         endpoint_id = _endpoint(session, None, now)
+        invitation_id = _invited(session, None, Role.OWNER, now)
     shared = {
         "run_id": run_id, "job_id": job.id, "entry_id": entry_id, "prefix": prefix, "resource": "extensions",
         "endpoint_id": endpoint_id, "bank_line_id": bank_line_id,
-        "account_id": make.staff().id,
+        "account_id": make.staff().id, "invitation_id": invitation_id,
     }  # fmt: skip
     return World(acme, globex, people, shared)
 
@@ -137,6 +138,7 @@ def _tenant(
             "day": periods[0].first_on.isoformat(),
             "endpoint_id": _endpoint(session, tenant.id, now),
             "message_id": MESSAGE,
+            "invitation_id": _invited(session, tenant.id, Role.MEMBER, now),
         }
     user = make.user(tenant)
     browser = app.test_client()
@@ -158,6 +160,10 @@ def _tenant(
         user,
         {**ids, "request_id": request_id, "hold": call.hold, "email": user.email, "account_id": user.id, "mark": mark},
     )
+
+
+def _invited(session: Session, tenant_id: int | None, role: Role, now: datetime) -> int:
+    return invitations.invite(session, tenant_id, "new@example.com", role, actor="test", now=now).id
 
 
 def _endpoint(session: Session, tenant_id: int | None, now: datetime) -> int:

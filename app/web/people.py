@@ -5,19 +5,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, request, url_for
+from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from sqlalchemy.orm import Session
+from wtforms import EmailField, SelectField
+from wtforms.validators import InputRequired
 
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError, Invalid
 from app.db import db, run_in_transaction
-from app.domain.accounts import people, service as accounts
-from app.domain.accounts.models import Account
+from app.domain.accounts import invitations, people, service as accounts
+from app.domain.accounts.models import Account, MailedLink
 from app.domain.accounts.roles import STAFF_ROLES, TABLE, TENANT_ROLES, Role
 from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
+from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
+from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
 from app.web.kit.role_words import permission_name, role_name
+
+
+class InviteForm(Form):
+    """Who is invited as what."""
+
+    email = EmailField(_("E-mail address"), [InputRequired(_("Enter the person's e-mail address."))])
+    role = SelectField(_("Role"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,8 @@ class PeoplePages:
     arguments: dict[str, str]
 
     def url(self, page: str = "", **more: Any) -> str:
-        """The address of a page: none the list; `_role`, `_close` and `_open` with `account_id`."""
+        """The address of a page: none the list; `_role`, `_close` and `_open` with `account_id`, `_invite`, `_resend`
+        and `_withdraw` with `invitation_id`."""
         arguments: dict[str, Any] = {**self.arguments, **more}
         return url_for(f"{self.endpoint}{page}", **arguments)
 
@@ -41,10 +54,52 @@ class PeoplePages:
             self.template,
             pages=self,
             people=people.of(session, self.tenant_id),
-            roles=[(role.value, role_name(role)) for role in self._roles()],
+            invitations=invitations.open_of(session, self.tenant_id),
+            now=utc_now(),
+            roles=self._choices(),
             role_name=role_name,
-            tenant=session.get_one(Tenant, self.tenant_id) if self.tenant_id else None,
+            tenant=self._tenant(),
         )
+
+    def invite(self) -> Response:
+        """Ask whom to invite as what, and send the invitation."""
+        form = InviteForm()
+        form.role.choices = self._choices()
+        try:
+            if form.validate_on_submit():
+                email, role = form.email.data or "", Role(form.role.data)
+                made = self._in_unit(invitations.invite, email, role)
+                say(gettext("An invitation is on its way to %(email)s.", email=made.email))
+                return redirect_to(self.url())
+        except DomainError as error:
+            add_refusal(form, error)
+        status = 422 if form.is_submitted() else 200
+        return render("people/invite.html", pages=self, form=form, tenant=self._tenant(), status=status)
+
+    def resend(self, invitation_id: int) -> Response:
+        """Send an invitation once more, with a new link."""
+        try:
+            sent = self._in_unit(invitations.resend, invitation_id)
+            say(gettext("A new invitation is on its way to %(email)s; the old link no longer works.", email=sent.email))
+        except Conflict as error:
+            say(error.message, "error")
+        return redirect_to(self.url())
+
+    def withdraw(self, invitation_id: int) -> Response:
+        """Take an invitation back."""
+        withdrawn = self._in_unit(invitations.withdraw, invitation_id)
+        say(gettext("The invitation of %(email)s is withdrawn.", email=withdrawn.email))
+        return redirect_to(self.url())
+
+    def _in_unit(self, act: Callable[..., MailedLink], *arguments: Any) -> MailedLink:
+        edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
+        return run_in_transaction(lambda session: act(session, self.tenant_id, *arguments, **edge))
+
+    def _tenant(self) -> Tenant | None:
+        return db.session.get_one(Tenant, self.tenant_id) if self.tenant_id else None
+
+    def _choices(self) -> list[tuple[str, str]]:
+        return [(role.value, role_name(role)) for role in self._roles()]
 
     def change_role(self, account_id: int) -> Response:
         """Give somebody the role that was chosen."""

@@ -365,8 +365,11 @@ def test_a_withdrawn_invitation_opens_nothing_also_when_its_mail_is_still_to_go(
     assert mails() == []
     assert client.get(path).status_code == 404
     assert invitations.open_of(session, tenant_id) == []
-    with pytest.raises(NotFound), unit_of_work() as unit:
+    with unit_of_work() as unit:  # twice is once
         invitations.withdraw(unit, tenant_id, ids[0], actor="x", now=make.now)
+    assert len(acts(session, "invitation.withdraw")) == 2
+    with pytest.raises(Conflict), unit_of_work() as unit:
+        invitations.resend(unit, tenant_id, ids[0], actor="x", now=make.now)
     with unit_of_work() as unit:  # and can be made anew
         invitations.invite(unit, tenant_id, "new@acme.example", Role.MEMBER, actor="x", now=make.now)
 
@@ -438,3 +441,57 @@ def test_a_mail_that_is_tried_again_carries_a_link_that_works(make, client, sess
     with unit_of_work() as unit:
         unit.execute(update(MailedLink).values(used_at=now))
         assert links.arm(unit, link_id, now=now) is None
+
+
+# The pages
+
+
+@pytest.mark.parametrize("side", ["staff", "tenant by staff", "tenant"])
+def test_people_are_invited_seen_and_taken_back_on_the_page(make, login, client, mails, side):
+    acme = make.tenant("Acme")
+    inviter = login(make.user(acme) if side == "tenant" else make.staff())
+    base = {"staff": "/provider/people", "tenant by staff": "/provider/tenants/acme/people", "tenant": "/portal/people"}
+    role = "support" if side == "staff" else "member"
+    assert f'href="{base[side]}/invite"' in inviter.get(base[side]).text
+    assert inviter.get(base[side] + "/invite").status_code == 200
+    answer = inviter.submit(base[side] + "/invite", {"email": "New@acme.example", "role": role})
+    assert (answer.status_code, answer.location) == (303, base[side])
+    old = path_in(mails()[0])
+    page = inviter.get(base[side]).text
+    assert "new@acme.example" in page
+    [again] = re.findall(rf'action="({base[side]}/invitations/\d+/resend)"', page)
+    assert inviter.submit(again).status_code == 303
+    assert client.get(old).status_code == 404
+    new = path_in(mails()[0])
+    assert client.get(new).status_code == 200
+    taken = inviter.submit(again.replace("resend", "withdraw"), follow_redirects=True)
+    assert "The invitation of new@acme.example is withdrawn." in taken.text
+    assert "/invitations/" not in taken.text
+    assert client.get(new).status_code == 404
+    assert "was accepted or withdrawn" in inviter.submit(again, follow_redirects=True).text
+
+
+def test_what_is_wrong_with_an_invitation_is_said_at_its_field(make, login, mails):
+    acme = make.tenant("Acme")
+    admin = login(make.user(acme, "uma@acme.example"))
+    for email, role, field in (
+        ("no address", "member", "email"),
+        ("uma@acme.example", "member", "email"),
+        ("", "member", "email"),
+        ("new@acme.example", "owner", "role"),
+        ("new@acme.example", "", "role"),
+    ):
+        page = admin.submit("/portal/people/invite", {"email": email, "role": role})
+        assert page.status_code == 422
+        assert f'id="{field}-error"' in page.text
+    assert mails() == []
+
+
+def test_an_invitation_cannot_name_another_tenant_or_another_inviter(make, login, session):
+    acme, globex = make.tenant("Acme"), make.tenant("Globex")
+    admin = login(make.user(acme, "uma@acme.example"))
+    more = {"tenant_id": globex.id, "asked_by": "x", "expires_at": "2099-01-01", "token_hash": "0" * 64}
+    admin.submit("/portal/people/invite", {"email": "new@acme.example", "role": "member", **more})
+    [made] = session.scalars(select(MailedLink))
+    assert (made.tenant_id, made.asked_by, made.token_hash) == (acme.id, "uma@acme.example", None)
+    assert made.expires_at - made.created_at == timedelta(hours=72)

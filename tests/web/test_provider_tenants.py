@@ -8,7 +8,6 @@ import pytest
 from app.domain.accounts import service as accounts
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
-from tests.factories import PASSWORD
 
 ROWS = "section#tenant_rows"
 
@@ -190,24 +189,6 @@ def test_the_meters_stand_below_the_pages_own_head_and_link_to_no_tenants_page(m
     assert "/portal" not in page + fragment
 
 
-def test_a_person_added_signs_in_and_out_of_reach_no_longer(make, staff, client, session):
-    make.tenant()
-    form = {"name": "Uma", "email": "uma@acme.example", "password": PASSWORD}
-    assert staff.submit("/provider/tenants/acme/people/new", form).status_code == 303
-    assert client.sign_in("uma@acme.example").status_code == 303
-    uma = accounts.by_email(session, "uma@acme.example").id
-    staff.submit(f"/provider/tenants/acme/people/{uma}/close")
-    assert client.sign_in("uma@acme.example").status_code == 422
-    staff.submit(f"/provider/tenants/acme/people/{uma}/open")
-    assert client.sign_in("uma@acme.example").status_code == 303
-
-
-def test_a_short_password_is_said_at_its_field(make, staff):
-    make.tenant()
-    answer = staff.submit("/provider/tenants/acme/people/new", {"email": "uma@acme.example", "password": "short"})
-    assert answer.status_code == 422 and 'id="password-error"' in answer.get_data(as_text=True)
-
-
 def test_the_person_of_another_tenant_is_not_closed_from_here(make, staff, session):
     make.tenant()
     stranger = make.user(make.tenant("Globex"))
@@ -327,7 +308,7 @@ def test_a_taken_source_code_is_said_at_its_field(make, staff):
 
 PAGES = (
     "/provider", "/provider/tenants", "/provider/tenants/new", "/provider/tenants/acme", "/provider/tenants/acme/edit",
-    "/provider/tenants/acme/plan", "/provider/tenants/acme/people/new", "/provider/tenants/acme/meters",
+    "/provider/tenants/acme/plan", "/provider/tenants/acme/people/invite", "/provider/tenants/acme/meters",
     "/provider/sources", "/provider/sources/new", "/provider/sources/pbx1", "/provider/sources/pbx1/edit",
 )  # fmt: skip
 

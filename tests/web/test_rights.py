@@ -47,8 +47,15 @@ MEANT = {
     ("invoice_line", "invoice_id"): "draft_id",
     ("invoice_finalise", "invoice_id"): "draft_id",
 }
-OWN_IDS = {"invoice_id", "number", "allocation_id", "endpoint_id", "account_id"}  # those that one tenant alone has
-PROVIDERS_OWN = {"endpoint_id", "account_id"}  # and those that the provider has of its own, too
+OWN_IDS = {
+    "invoice_id",
+    "number",
+    "allocation_id",
+    "endpoint_id",
+    "account_id",
+    "invitation_id",
+}  # those that one tenant alone has
+PROVIDERS_OWN = {"endpoint_id", "account_id", "invitation_id"}  # and those that the provider has of its own, too
 BODIES = {
     "plans_ask": {"package": "large"},
     "people_role": {"role": "billing"},

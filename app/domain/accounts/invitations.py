@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, NotFound
 from app.db import run_in_transaction
 from app.domain.accounts import links, passwords, service as accounts
-from app.domain.accounts.links import LIFE, Purpose
+from app.domain.accounts.links import Purpose
 from app.domain.accounts.models import Account, MailedLink
 from app.domain.accounts.roles import Role
 from app.domain.audit import service as audit
@@ -27,7 +27,7 @@ def invite(session: Session, tenant_id: int | None, email: str, role: Role, *, a
         select(Account.id).where(Account.email == address, Account.tenant_id.is_not_distinct_from(tenant_id))
     ):
         raise Conflict("email_taken", f"“{address}” already has an account.", field="email")
-    if session.scalar(select(MailedLink.id).where(MailedLink.email == address, *_open(tenant_id))):
+    if session.scalar(select(MailedLink.id).where(MailedLink.email == address, *_of(tenant_id), *links.is_open())):
         raise Conflict("already_invited", f"“{address}” is invited already; send that invitation again.", field="email")
     made = links.make(session, Purpose.INVITATION, address, tenant_id=tenant_id, role=role, asked_by=actor, now=now)
     _record(session, "invitation.send", made, actor, now, role=role)
@@ -36,22 +36,27 @@ def invite(session: Session, tenant_id: int | None, email: str, role: Role, *, a
 
 def open_of(session: Session, tenant_id: int | None) -> list[MailedLink]:
     """Who was invited by this side and has not come yet, by address; those too old to be used included."""
-    return list(session.scalars(select(MailedLink).where(*_open(tenant_id)).order_by(MailedLink.email)))
+    return list(session.scalars(select(MailedLink).where(*_of(tenant_id), *links.is_open()).order_by(MailedLink.email)))
 
 
 def resend(session: Session, tenant_id: int | None, invitation_id: int, *, actor: str, now: datetime) -> MailedLink:
-    """Send it once more with a new link and a new life; the old link opens nothing from now on. Raises NotFound."""
-    renewed = _change(session, tenant_id, invitation_id, token_hash=None, expires_at=now + LIFE[Purpose.INVITATION])
-    links.post(session, renewed, now=now)
-    _record(session, "invitation.resend", renewed, actor, now)
-    return renewed
+    """Send it once more with a new link and a new life; the old link opens nothing from now on.
+
+    Raises NotFound, and Conflict (`invitation_over`) where it was accepted or withdrawn.
+    """
+    invitation = _get(session, tenant_id, invitation_id)
+    if not links.renew(session, invitation, now=now):
+        raise Conflict("invitation_over", f"The invitation of “{invitation.email}” was accepted or withdrawn.")
+    _record(session, "invitation.resend", invitation, actor, now)
+    return invitation
 
 
 def withdraw(session: Session, tenant_id: int | None, invitation_id: int, *, actor: str, now: datetime) -> MailedLink:
-    """Take it back: its link opens nothing from now on. Raises NotFound."""
-    withdrawn = _change(session, tenant_id, invitation_id, withdrawn_at=now)
-    _record(session, "invitation.withdraw", withdrawn, actor, now)
-    return withdrawn
+    """Take it back: its link opens nothing from now on; doing it twice is doing it once. Raises NotFound."""
+    invitation = _get(session, tenant_id, invitation_id)
+    if links.withdraw(session, MailedLink.id == invitation_id, now=now):
+        _record(session, "invitation.withdraw", invitation, actor, now)
+    return invitation
 
 
 def accept(session: Session, token: str, name: str, password: str, *, now: datetime) -> Account:
@@ -72,20 +77,15 @@ def accept(session: Session, token: str, name: str, password: str, *, now: datet
     return run_in_transaction(act)
 
 
-def _change(session: Session, tenant_id: int | None, invitation_id: int, **values: datetime | None) -> MailedLink:
-    changed = update(MailedLink).where(MailedLink.id == invitation_id, *_open(tenant_id)).values(**values)
-    invitation: MailedLink | None = session.scalar(changed.returning(MailedLink))
-    if invitation is None:
-        raise NotFound("unknown_invitation", "There is no such open invitation.")
-    return invitation
+def _get(session: Session, tenant_id: int | None, invitation_id: int) -> MailedLink:
+    found = session.scalar(select(MailedLink).where(MailedLink.id == invitation_id, *_of(tenant_id)))
+    if found is None:
+        raise NotFound("unknown_invitation", "There is no such invitation.")
+    return found
 
 
-def _open(tenant_id: int | None) -> tuple[ColumnElement[bool], ...]:
-    return (
-        MailedLink.purpose == Purpose.INVITATION,
-        MailedLink.tenant_id.is_not_distinct_from(tenant_id),
-        *links.is_open(),
-    )
+def _of(tenant_id: int | None) -> tuple[ColumnElement[bool], ...]:
+    return MailedLink.purpose == Purpose.INVITATION, MailedLink.tenant_id.is_not_distinct_from(tenant_id)
 
 
 def _record(session: Session, act: str, invitation: MailedLink, actor: str, now: datetime, **details: str) -> None:

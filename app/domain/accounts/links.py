@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import NotFound
 from app.core.ids import new_id
+from app.db import rowcount
 from app.domain.accounts.models import Account, MailedLink
 from app.domain.jobs import service as jobs
 
@@ -89,9 +90,19 @@ def use(session: Session, purpose: Purpose, token: str, *, now: datetime) -> Mai
     return session.scalar(used.returning(MailedLink)) or _refuse()
 
 
-def withdraw(session: Session, *which: ColumnElement[bool], now: datetime) -> None:
-    """Close those of the links that are open."""
-    session.execute(update(MailedLink).where(*which, *is_open()).values(withdrawn_at=now))
+def renew(session: Session, link: MailedLink, *, now: datetime) -> bool:
+    """Send an open link anew and for a new life; the old one opens nothing. False where it is not open."""
+    expires_at = now + LIFE[Purpose(link.purpose)]
+    renewed = update(MailedLink).where(MailedLink.id == link.id, *is_open())
+    if not rowcount(session.execute(renewed.values(token_hash=None, expires_at=expires_at))):
+        return False
+    post(session, link, now=now)
+    return True
+
+
+def withdraw(session: Session, *which: ColumnElement[bool], now: datetime) -> int:
+    """Close those of the links that are open; returns how many were."""
+    return rowcount(session.execute(update(MailedLink).where(*which, *is_open()).values(withdrawn_at=now)))
 
 
 def withdraw_all(session: Session, account: Account, *, now: datetime) -> None:

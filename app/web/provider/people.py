@@ -10,6 +10,7 @@ from app.web.people import PeoplePages, rights_page
 from app.web.provider import bp
 
 ID = "<int(max=9223372036854775807):account_id>"
+INVITATION = "<int(max=9223372036854775807):invitation_id>"
 STAFF = PeoplePages(None, "provider.people", "provider/people.html", {})
 
 
@@ -53,6 +54,27 @@ def people_open(account_id: int) -> Response:
     return STAFF.open(account_id)
 
 
+@bp.route("/people/invite", methods=["GET", "POST"])
+@needs(Permission.CHANGE_PEOPLE)
+def people_invite() -> Response:
+    """Somebody new."""
+    return STAFF.invite()
+
+
+@bp.post(f"/people/invitations/{INVITATION}/resend")
+@needs(Permission.CHANGE_PEOPLE)
+def people_resend(invitation_id: int) -> Response:
+    """The invitation once more."""
+    return STAFF.resend(invitation_id)
+
+
+@bp.post(f"/people/invitations/{INVITATION}/withdraw")
+@needs(Permission.CHANGE_PEOPLE)
+def people_withdraw(invitation_id: int) -> Response:
+    """No more invitation."""
+    return STAFF.withdraw(invitation_id)
+
+
 @bp.get("/tenants/<slug>/people")
 @needs(Permission.READ_PEOPLE)
 def tenant_people(slug: str) -> Response:
@@ -79,3 +101,24 @@ def tenant_people_close(slug: str, account_id: int) -> Response:
 def tenant_people_open(slug: str, account_id: int) -> Response:
     """Sign-in again."""
     return _of(slug).open(account_id)
+
+
+@bp.route("/tenants/<slug>/people/invite", methods=["GET", "POST"])
+@needs(Permission.CHANGE_TENANT_PEOPLE)
+def tenant_people_invite(slug: str) -> Response:
+    """Somebody new."""
+    return _of(slug).invite()
+
+
+@bp.post(f"/tenants/<slug>/people/invitations/{INVITATION}/resend")
+@needs(Permission.CHANGE_TENANT_PEOPLE)
+def tenant_people_resend(slug: str, invitation_id: int) -> Response:
+    """The invitation once more."""
+    return _of(slug).resend(invitation_id)
+
+
+@bp.post(f"/tenants/<slug>/people/invitations/{INVITATION}/withdraw")
+@needs(Permission.CHANGE_TENANT_PEOPLE)
+def tenant_people_withdraw(slug: str, invitation_id: int) -> Response:
+    """No more invitation."""
+    return _of(slug).withdraw(invitation_id)

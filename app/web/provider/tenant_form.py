@@ -1,7 +1,7 @@
 """What is typed about a tenant and its people."""
 
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
-from wtforms import EmailField, IntegerField, PasswordField, StringField
+from wtforms import EmailField, IntegerField, StringField
 from wtforms.validators import Email, InputRequired, Length, NumberRange, Optional, ValidationError
 
 from app.domain.subscriptions.service import MOST_TRIAL_DAYS
@@ -47,11 +47,3 @@ class TrialForm(Form):
         ],
         default=14,
     )
-
-
-class PersonForm(Form):
-    """A new sign-in for one of the tenant's people."""
-
-    name = StringField(_("Name"))
-    email = EmailField(_("E-mail address"), [InputRequired(_("Enter the person's e-mail address."))])
-    password = PasswordField(_("Password"), [InputRequired(_("Enter a first password."))])

@@ -3,8 +3,7 @@
 from flask import Response, url_for
 
 from app.core.clock import utc_now
-from app.core.errors import DomainError
-from app.db import db, unit_of_work
+from app.db import db
 from app.domain.accounts import service as accounts
 from app.domain.accounts.roles import Permission
 from app.domain.audit import reading
@@ -14,13 +13,10 @@ from app.domain.subscriptions import life, service as subscriptions, timeline
 from app.domain.tenants import service as tenants
 from app.web import refused
 from app.web.audit_words import in_words
-from app.web.guards import current_user, needs
-from app.web.kit.i18n import gettext
-from app.web.kit.refusals import add_refusal
-from app.web.kit.render import redirect_to, render, say
+from app.web.guards import needs
+from app.web.kit.render import render
 from app.web.kit.role_words import role_name
 from app.web.provider import bp
-from app.web.provider.tenant_form import PersonForm
 
 
 @bp.get("/tenants/<slug>")
@@ -50,24 +46,3 @@ def tenant(slug: str) -> Response:
         stream_url=url_for("provider.tenant_meters_stream", slug=slug),
         poll_url=url_for("provider.tenant_meters", slug=slug),
     )
-
-
-@bp.route("/tenants/<slug>/people/new", methods=["GET", "POST"])
-@needs(Permission.CHANGE_TENANT_PEOPLE)
-def tenant_person_new(slug: str) -> Response:
-    """Give one of the tenant's people a sign-in."""
-    found = tenants.by_slug(db.session(), slug)
-    form = PersonForm()
-    if not form.is_submitted():
-        return render("provider/tenant_person.html", form=form, tenant=found)
-    try:
-        if form.validate():
-            typed = [field.data or "" for field in (form.email, form.name, form.password)]
-            with unit_of_work() as session:
-                found = tenants.by_slug(session, slug)
-                made = accounts.create_user(session, found, *typed, actor=current_user.email, now=utc_now())
-            say(gettext("%(email)s can sign in now. Pass the password on.", email=made.email))
-            return redirect_to(url_for("provider.tenant_people", slug=slug))
-    except DomainError as error:
-        add_refusal(form, error, new="password")
-    return render("provider/tenant_person.html", form=form, tenant=tenants.by_slug(db.session(), slug), status=422)

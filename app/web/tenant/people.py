@@ -8,6 +8,7 @@ from app.web.people import PeoplePages, rights_page
 from app.web.tenant import bp
 
 ID = "<int(max=9223372036854775807):account_id>"
+INVITATION = "<int(max=9223372036854775807):invitation_id>"
 
 
 def _pages() -> PeoplePages:
@@ -47,3 +48,24 @@ def people_close(account_id: int) -> Response:
 def people_open(account_id: int) -> Response:
     """Sign-in again."""
     return _pages().open(account_id)
+
+
+@bp.route("/people/invite", methods=["GET", "POST"])
+@needs(Permission.CHANGE_PEOPLE)
+def people_invite() -> Response:
+    """Somebody new."""
+    return _pages().invite()
+
+
+@bp.post(f"/people/invitations/{INVITATION}/resend")
+@needs(Permission.CHANGE_PEOPLE)
+def people_resend(invitation_id: int) -> Response:
+    """The invitation once more."""
+    return _pages().resend(invitation_id)
+
+
+@bp.post(f"/people/invitations/{INVITATION}/withdraw")
+@needs(Permission.CHANGE_PEOPLE)
+def people_withdraw(invitation_id: int) -> Response:
+    """No more invitation."""
+    return _pages().withdraw(invitation_id)
