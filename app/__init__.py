@@ -60,8 +60,6 @@ def _prepare_instance(folder: Path) -> None:
 def _flask_config(settings: Settings) -> dict[str, Any]:
     url = database_url(settings)
     pool: dict[str, Any] = {"pool_size": 20, "max_overflow": 40, "pool_timeout": 30}
-    if url.startswith("postgresql"):
-        pool["pool_pre_ping"] = True
     return {
         "RINGPLAN": settings,
         "SECRET_KEY": secret_key(settings),

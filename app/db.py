@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from time import monotonic
 from typing import Annotated, Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
@@ -17,7 +18,7 @@ from sqlalchemy import BigInteger, DateTime, Engine, ForeignKey, MetaData, Row, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -123,13 +124,32 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def init_engine(engine: Engine) -> None:
-    """Install the SQLite pragmas and its orderly queue of writers. PostgreSQL needs nothing."""
+    """Install the SQLite pragmas and its orderly queue of writers; on PostgreSQL, the look at idle connections."""
     if engine.dialect.name != "sqlite":
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", partial(_ping_idle, engine.dialect))
         return
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "checkin", _leave_queue)
     event.listen(engine, "close", _close_queue)
+
+
+PING_AFTER = 1.0  # seconds; a busy connection proves itself, and to ask it each time costs a tenth of a short request
+
+
+def _note_use(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info["used_at"] = monotonic()
+
+
+def _ping_idle(dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: object) -> None:
+    """Have the pool replace a connection that broke while nobody used it, as when the server was restarted."""
+    if monotonic() - record.info.get("used_at", 0.0) < PING_AFTER:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise DisconnectionError from error
 
 
 def _prepare_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
@@ -244,7 +264,7 @@ def _close_idle(engine: Engine) -> None:
         connection.close()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def named_for_psycopg(statement: str) -> str:
     """A statement with `:names` as psycopg wants it."""
     return _NAMED.sub(r"%(\1)s", statement)

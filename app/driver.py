@@ -6,7 +6,6 @@ For those of call control and of counting usage: SQLAlchemy costs four times as 
 from collections import namedtuple
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection
@@ -30,11 +29,13 @@ def run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tu
         if cursor.description is None:
             return [], int(cursor.rowcount)
         rows = cursor.fetchall()
-        row_of, places = _shape(tuple(column[0] for column in cursor.description))
+        if (shape := _shapes.get(statement)) is None:  # psycopg makes an object for each column that it describes
+            shape = _shapes.setdefault(statement, _shape(tuple(column[0] for column in cursor.description)))
     except connection.dialect.loaded_dbapi.Error as error:
         raise _as_sqlalchemy(connection, statement, values, error) from error
     finally:
         cursor.close()
+    row_of, places = shape
     return [row_of._make(_read(row, places) if places else row) for row in rows], int(cursor.rowcount)
 
 
@@ -69,7 +70,9 @@ def _text(value: date) -> str:
     return value.isoformat()
 
 
-@lru_cache(maxsize=64)
+_shapes: dict[str, tuple[Any, tuple[tuple[int, bool], ...]]] = {}  # of each statement, of which there are few
+
+
 def _shape(names: tuple[str, ...]) -> tuple[Any, tuple[tuple[int, bool], ...]]:
     """The named tuple of a row, and where its moments (True) and dates are."""
     places = tuple((place, name.endswith("_at")) for place, name in enumerate(names) if name.endswith(("_at", "_on")))
