@@ -7,6 +7,7 @@ from app.core.clock import utc_now
 from app.db import unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.roles import STAFF_ROLES, TENANT_ROLES, Role
+from app.domain.factors import service as factors
 from app.domain.tenants import service as tenants
 
 group = Commands("accounts", help="People who sign in.")
@@ -84,3 +85,13 @@ def enable(email: str) -> None:
         account = accounts.by_email(session, email)
         accounts.enable_account(session, account, actor=ACTOR, now=utc_now())
     click.echo(f"{account.email} may sign in again.")
+
+
+@group.command("reset-factor")
+@click.argument("email")
+def reset_factor(email: str) -> None:
+    """Take away the second factor of someone who lost it; their sign-ins end, and the password alone opens again."""
+    with unit_of_work() as session:
+        account = accounts.by_email(session, email)
+        factors.reset(session, account, actor=ACTOR, now=utc_now())
+    click.echo(f"{account.email} has no second factor any more and is signed out everywhere.")

@@ -51,7 +51,7 @@ def in_words(entry: AuditEntry) -> Change:
     url = url_for(endpoint, **{argument: name}) if endpoint else ""  # type: ignore[arg-type]
     return Change(
         _words(entry),
-        "" if kind in ("quarantine", "bill_run", "bank_file", "bank_line") else name,
+        "" if kind in ("quarantine", "bill_run", "bank_file", "bank_line", "second_factor") else name,
         url,
         entry.actor,
         entry.at,
@@ -163,6 +163,7 @@ def _words(entry: AuditEntry) -> str:
         "account.recovery_codes": gettext("New recovery codes:"),
         "account.recovery_use": gettext("Recovery code used:"),
         "account.factor_reset": gettext("Second factor reset:"),
+        "second_factor.demand": gettext("Second factor demanded of other roles"),
         "account.notifications": gettext("Notifications changed:"),
         "job.retry": gettext("Tried again:"),
         "webhook.add": gettext("Webhook added:"),

@@ -25,6 +25,7 @@ MAILED_LINKS = frozenset({"auth.forgot", "auth.reset", "auth.invitation", "auth.
 SIGNING_IN = frozenset({"auth.login", "auth.second", "auth.passkey", "auth.sso", "auth.sso_return"})
 OPEN_ENDPOINTS = MAILED_LINKS | SIGNING_IN | {"static", "healthz", "readyz", "gate", "stripe_webhook"}
 OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
+SETTING_UP = frozenset({"account.security", "account.confirm", "auth.logout"})
 CONFIRMED_FOR = timedelta(minutes=15)  # how long a proof of identity opens what is sensitive
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 View = TypeVar("View", bound=Callable[..., Any])
@@ -41,7 +42,7 @@ class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships
     tenant_id: int | None
     role: Role
     confirmed_at: datetime  # when they last proved who they are
-    has_second_factor: bool
+    lacks_second_factor: bool  # which is demanded of the role: nothing is open but to set one up
     due: bool = False  # the sign-in should be noted as seen
 
     def get_id(self) -> str:
@@ -120,6 +121,8 @@ def require_rights() -> ResponseReturnValue | None:
         return redirect_to(url_for("auth.login", next=_page_to_return_to()))
     _check_side(visitor)
     _check_permission(visitor)
+    if visitor.lacks_second_factor and not _helps_to_set_one_up():
+        return redirect_to(url_for("account.security"))
     if visitor.due:
         _keep_alive(visitor.token)
     return None
@@ -145,6 +148,12 @@ def _check_permission(visitor: Visitor) -> None:
     if permission in SENSITIVE and visitor.confirmed_at <= utc_now() - CONFIRMED_FOR:
         acted = request.method not in SAFE_METHODS
         abort(redirect_to(url_for("account.confirm", next=_page_to_return_to() or _page_before(), again=acted or None)))
+
+
+def _helps_to_set_one_up() -> bool:
+    """Whether the view is open to whoever must set up a second factor first."""
+    endpoint = str(request.endpoint)
+    return endpoint in SETTING_UP or _needed(endpoint, request.method) == Permission.CHANGE_SECOND_FACTOR
 
 
 def confirmed() -> None:
@@ -190,7 +199,7 @@ def sign_in(account: Account) -> None:
     session.clear()
     session.permanent = True
     who = (account.id, account.email, account.name, account.tenant_id, Role(account.role))
-    flask_login.login_user(Visitor(token, *who, now, account.has_second_factor))
+    flask_login.login_user(Visitor(token, *who, now, lacks_second_factor=False))
 
 
 def sign_out() -> None:
@@ -216,7 +225,7 @@ def _load_visitor(token: str) -> Visitor | None:
         return None
     due = accounts.is_due(found, utc_now())
     who = (found.account_id, found.email, found.name, found.tenant_id, found.role)
-    return Visitor(token, *who, found.confirmed_at, found.has_second_factor, due)
+    return Visitor(token, *who, found.confirmed_at, found.lacks_second_factor, due)
 
 
 def _find(token: str) -> FoundSignIn | None:

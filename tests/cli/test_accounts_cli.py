@@ -1,15 +1,19 @@
 """flask accounts and flask sources."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import pyotp
 import pytest
 from click.testing import Result
 from flask import Flask
+from sqlalchemy import select
 
 from app.core.clock import utc_now
 from app.core.errors import DomainError
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
+from app.domain.accounts.models import Account
+from app.domain.factors import service as factors, totp
 from app.domain.tenants import service as tenants
 from app.domain.tenants.service import TenantProfile
 
@@ -109,3 +113,21 @@ def test_a_database_without_tables_is_said_in_one_line(app: Flask) -> None:
     assert result.exit_code != 0
     assert "the database refuses" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_lost_second_factor_is_reset(app: Flask) -> None:
+    run(app, "accounts", "create-staff", "ann@example.com")
+    with app.app_context():
+        with unit_of_work() as session:
+            account = accounts.by_email(session, "ann@example.com")
+            now = utc_now()
+            secret = totp.draft(session, account.id, secret_key="of a test", now=now)
+            code = pyotp.TOTP(secret).at(now)
+            factors.add_totp(session, account.id, code, secret_key="of a test", actor="test", now=now)
+            token = accounts.open_session(session, account, address="192.0.2.7", user_agent="a browser", now=now)
+        assert db.session.scalar(select(Account.has_second_factor))
+    assert run(app, "accounts", "reset-factor", "ann@example.com").exit_code == 0
+    with app.app_context():
+        assert not db.session.scalar(select(Account.has_second_factor))
+        assert accounts.find_session(token, now=utc_now(), idle=timedelta(days=1)) is None
+    assert run(app, "accounts", "reset-factor", "nobody@example.com").exit_code == 1

@@ -278,6 +278,7 @@ PROVIDER_PAGES = (
     "/account/password",
     "/account/sessions",
     "/account/security",
+    "/provider/people/second-factor",
     "/account/security/passkeys/new",
     "/account/confirm",
 )

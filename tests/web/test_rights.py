@@ -33,6 +33,7 @@ SHARED = {
     ("statement", "day"): ("2026-09-01", "2020-01-01"),
     ("call_release", "hold"): (lambda w: w.acme.ids["hold"], "h_1_1"),
     ("session_end", "mark"): (None, lambda w: w.acme.ids["mark"]),  # one's own sign-ins differ from person to person
+    ("second_factor_reset", "account_id"): (lambda w: w.acme.user.id, NOBODY),
     ("passkey_remove", "passkey_id"): (None, lambda w: w.acme.ids["passkey_id"]),
     ("", "slug"): ("acme", "nobody"),
     ("", "message_id"): (lambda w: w.acme.ids["message_id"], None),

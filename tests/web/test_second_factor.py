@@ -151,6 +151,8 @@ def test_guessing_codes_is_throttled(ann, at_work, elsewhere, clock):
     assert later.status_code == 429
     assert int(later.headers["Retry-After"]) > 800
     assert "Too many attempts" in later.text
+    refusals = db.session.scalars(select(AuditEntry).where(AuditEntry.act == "account.sign_in_refused")).all()
+    assert [(entry.actor, entry.details["reason"]) for entry in refusals] == [(ann.email, "wrong_code")] * 5
 
 
 def test_a_passkey_is_the_second_step_or_the_only_one(ann, at_work, elsewhere, app):
@@ -354,3 +356,56 @@ def test_no_page_but_its_own_shows_a_secret(ann, at_work, clock):
     for secret in (app.secret, *codes):
         assert secret not in shown
         assert secret not in kept
+
+
+def test_a_role_that_needs_a_second_factor_can_do_nothing_but_set_one_up(ann, make, login, at_work, clock):
+    member = make.user(make.tenant("Acme"))
+    theirs = login(member)
+    assert theirs.get("/portal").status_code == 200
+    form = {"staff": ["owner"], "tenants": [member.role]}
+    assert at_work.submit("/provider/people/second-factor", form).status_code == 303
+    for client, home in ((at_work, "/provider"), (theirs, "/portal")):
+        for path in ("/", home, "/account", "/account/password", "/account/sessions"):
+            assert client.get(path).location == "/account/security", path
+        htmx = client.get(home, headers={"HX-Request": "true", "HX-Target": "div#rows"})
+        assert htmx.headers["HX-Redirect"] == "/account/security"
+        assert "Your role needs a second factor." in client.get("/account/security").text
+        add_passkey(client)
+        assert client.get(home).status_code == 200
+    page = at_work.get("/provider/people/second-factor").text
+    assert "Owner – 1 of 1 have one" in page
+    assert len(re.findall(r"<input[^>]* checked", page)) == 2
+    entries = db.session.scalars(select(AuditEntry).where(AuditEntry.act == "second_factor.demand")).all()
+    assert [entry.details["changed"]["roles"] for entry in entries] == [[[], ["owner"]], [[], [member.role]]]
+    assert at_work.submit("/provider/people/second-factor", {"staff": ["member"]}).status_code == 422
+    assert at_work.submit("/provider/people/second-factor", {}).status_code == 303
+    passkey = db.session.scalars(select(Passkey.id).where(Passkey.account_id == ann.id)).one()
+    at_work.submit(f"/account/security/passkeys/{passkey}/remove")
+    assert at_work.get("/provider").status_code == 200
+
+
+def test_who_has_no_second_factor_yet_gets_one_at_the_first_sign_in(ann, make, at_work, elsewhere):
+    at_work.submit("/provider/people/second-factor", {"staff": ["support"]})
+    bob = make.staff("bob@northline.example", role="support")
+    assert elsewhere.sign_in(bob.email).location == "/provider"
+    assert elsewhere.get("/provider").location == "/account/security"
+    assert at_work.get("/provider").status_code == 200  # another role
+
+
+def test_an_owner_resets_what_somebody_lost(ann, make, login, at_work, elsewhere):
+    user = make.user(make.tenant("Acme"), "office@acme.example")
+    theirs = login(user)
+    add_passkey(theirs)
+    path = f"/provider/people/{user.id}/second-factor"
+    assert login(make.staff(role="support")).get(path).status_code == 403
+    assert theirs.get(path).status_code == 404
+    assert "office@acme.example" in at_work.get(path).text
+    assert is_signed_in(theirs)
+    assert f'href="{path}"' in at_work.get("/provider/tenants/acme/people").text
+    assert at_work.submit(path).location == "/provider/tenants/acme/people"
+    assert path not in at_work.get("/provider/tenants/acme/people").text
+    assert not is_signed_in(theirs)
+    assert elsewhere.sign_in(user.email).location == "/portal"
+    entry = db.session.scalars(select(AuditEntry).where(AuditEntry.act == "account.factor_reset")).one()
+    assert (entry.actor, entry.subject, entry.tenant_id) == (ann.email, "account:office@acme.example", user.tenant_id)
+    assert at_work.submit("/provider/people/1/second-factor").status_code == 404

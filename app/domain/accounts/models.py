@@ -104,6 +104,14 @@ class StaffIdentity(Base):
     bound_at: Mapped[Utc]
 
 
+class SecondFactorDemand(Base):
+    """A role that must have a second factor; `of_staff` says on which side."""
+
+    __tablename__ = "second_factor_demand"
+    of_staff: Mapped[bool] = mapped_column(primary_key=True)
+    role: Mapped[Code] = mapped_column(primary_key=True)
+
+
 class SignInAttempt(Base):
     """One try, right or wrong: what the throttle counts."""
 

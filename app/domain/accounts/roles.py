@@ -45,6 +45,7 @@ class Permission(StrEnum):
     READ_PEOPLE = "read_people"
     CHANGE_PEOPLE = "change_people"
     CHANGE_TENANT_PEOPLE = "change_tenant_people"
+    RESET_SECOND_FACTOR = "reset_second_factor"
     VIEW_AS_TENANT = "view_as_tenant"
     READ_KEYS = "read_keys"
     CHANGE_KEYS = "change_keys"
@@ -95,6 +96,7 @@ TABLE: dict[Permission, Grant] = {
     Permission.READ_PEOPLE: _to(_ALL_STAFF, "admin"),
     Permission.CHANGE_PEOPLE: _to("owner", "admin"),
     Permission.CHANGE_TENANT_PEOPLE: _to("owner support"),
+    Permission.RESET_SECOND_FACTOR: _to("owner"),
     Permission.VIEW_AS_TENANT: _to("owner support"),
     Permission.READ_KEYS: _to(_ALL_STAFF, "admin"),
     Permission.CHANGE_KEYS: _to("owner", "admin"),
@@ -116,6 +118,7 @@ SENSITIVE = frozenset(
         Permission.CHANGE_BILLING,
         Permission.CHANGE_PEOPLE,
         Permission.CHANGE_TENANT_PEOPLE,
+        Permission.RESET_SECOND_FACTOR,
         Permission.CHANGE_KEYS,
         Permission.CHANGE_WEBHOOKS,
         Permission.CHANGE_SETTINGS,

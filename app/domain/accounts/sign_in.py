@@ -62,11 +62,11 @@ def authenticate(session: Session, email: str, password: str, *, address: str, n
         return _authenticate(session, name, password, place, now)
     except (Invalid, Throttled) as error:
         code = error.code
-        run_in_transaction(lambda act: _note_refused(act, name, code, now))
+        run_in_transaction(lambda act: note_refused(act, name, code, now))
         raise
 
 
-def _note_refused(session: Session, name: str, code: str, now: datetime) -> None:
+def note_refused(session: Session, name: str, code: str, now: datetime) -> None:
     """What was typed stands in the trail only where it is an address we know: people type passwords there, too."""
     known = session.execute(select(Account.email, Account.tenant_id).where(Account.email == name)).first()
     actor, tenant_id = known or ("unknown", None)
@@ -176,12 +176,14 @@ class FoundSignIn(NamedTuple):
     role: Role
     seen_at: datetime
     confirmed_at: datetime
-    has_second_factor: bool
+    lacks_second_factor: bool  # one is demanded of the role, and the account has none
 
 
 # Runs before every page: text costs the driver's work, a statement built by the ORM several times that.
 _FIND = """
-SELECT a.id, a.email, a.name, a.tenant_id, a.role, s.seen_at, s.confirmed_at, a.has_second_factor
+SELECT a.id, a.email, a.name, a.tenant_id, a.role, s.seen_at, s.confirmed_at,
+  NOT a.has_second_factor AND EXISTS (
+    SELECT 1 FROM second_factor_demand d WHERE d.of_staff = (a.tenant_id IS NULL) AND d.role = a.role)
 FROM sign_in s JOIN account a ON a.id = s.account_id
 WHERE s.token_hash = :token_hash AND s.ended_at IS NULL AND s.seen_at > :seen_after AND a.disabled_at IS NULL"""
 
@@ -192,9 +194,9 @@ def find_session(token: str, *, now: datetime, idle: timedelta) -> FoundSignIn |
     None once it was ended, unused for `idle`, or the account is disabled: the absence is the answer here.
     """
     for row in read_once(_FIND, {"token_hash": _hash(token), "seen_after": as_stamp(now - idle)}):
-        account_id, email, name, tenant_id, role, seen, confirmed, has_factor = row
+        account_id, email, name, tenant_id, role, seen, confirmed, lacks = row
         return FoundSignIn(
-            account_id, email, name, tenant_id, Role(role), as_moment(seen), as_moment(confirmed), bool(has_factor)
+            account_id, email, name, tenant_id, Role(role), as_moment(seen), as_moment(confirmed), bool(lacks)
         )
     return None
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, Invalid, NotFound, Throttled
 from app.db import db, run_in_transaction
 from app.domain.accounts import sign_in
 from app.domain.accounts.models import Account
@@ -101,7 +101,15 @@ def prove(account_id: int | None, spend: Callable[[Session], T], *, address: str
     Commits by itself: the try counts as failed before it is looked at, as with passwords, so that parallel guesses
     cannot slip through together. Raises Throttled. Not to be called inside a unit of work.
     """
-    place = sign_in.network_of(address)
+    try:
+        return _prove(account_id, spend, sign_in.network_of(address), now)
+    except (Invalid, Throttled) as error:
+        code = error.code
+        run_in_transaction(lambda session: _note_refused(session, account_id, code, now))
+        raise
+
+
+def _prove(account_id: int | None, spend: Callable[[Session], T], place: str, now: datetime) -> T:
     who = f"factor of {account_id}" if account_id else f"passkey from {place}"
     sign_in.refuse_if_throttled(db.session(), who, place, now, most=MOST_FAILURES)
     attempt_id = sign_in.count_attempt(who, place, now, most=MOST_FAILURES)
@@ -112,6 +120,11 @@ def prove(account_id: int | None, spend: Callable[[Session], T], *, address: str
         return found
 
     return run_in_transaction(act)
+
+
+def _note_refused(session: Session, account_id: int | None, code: str, now: datetime) -> None:
+    email = session.get_one(Account, account_id).email if account_id else ""
+    sign_in.note_refused(session, email, code, now)
 
 
 def spend_recovery_code(session: Session, account_id: int, code: str, *, now: datetime) -> int:

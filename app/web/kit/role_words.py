@@ -42,6 +42,7 @@ def permission_name(permission: Permission) -> str:
         Permission.READ_PEOPLE: gettext("See people and their roles"),
         Permission.CHANGE_PEOPLE: gettext("Invite colleagues, change their roles, close accounts"),
         Permission.CHANGE_TENANT_PEOPLE: gettext("The same for a tenant's people"),
+        Permission.RESET_SECOND_FACTOR: gettext("Reset somebody's second factor, say who needs one"),
         Permission.VIEW_AS_TENANT: gettext("View the portal as a tenant"),
         Permission.READ_KEYS: gettext("See API keys"),
         Permission.CHANGE_KEYS: gettext("Issue and revoke API keys"),

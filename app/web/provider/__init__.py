@@ -24,6 +24,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     ready,
     refused,
     resources,
+    second_factor,
     sources,
     tenant_page,
     tenant_plan,
