@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -390,6 +391,52 @@ def test_of_one_endpoint_one_message_is_under_way_at_a_time(hook, now):
     assert claim_next() is None
     deliver(first)
     assert claim_next() is not None
+
+
+def test_those_that_fail_anyway_wait_for_those_that_do_not(hook, now, receiver, clock):
+    with receiving() as broken:
+        broken.says(500)
+        failing, healthy = hook(url=broken.url), hook()
+        ping(failing, now)
+        deliver_all()
+        ping(failing, now)
+        ping(healthy, now + timedelta(seconds=1))
+        clock.shift(2)
+        claimed = claim_next()
+        assert claimed is not None
+        assert claimed.endpoint_id == healthy.id
+
+
+def test_many_workers_claim_each_message_once(app, hook, now):
+    endpoints_there = [hook() for _ in range(12)]
+    for endpoint in endpoints_there:
+        ping(endpoint, now)
+
+    def claim_all():
+        with app.app_context():
+            found = []
+            while (claimed := claim_next()) is not None:
+                found.append(claimed.endpoint_id)
+            return found
+
+    with ThreadPoolExecutor(6) as pool:
+        found = [each for future in [pool.submit(claim_all) for _ in range(6)] for each in future.result()]
+    assert sorted(found) == [endpoint.id for endpoint in endpoints_there]
+
+
+def test_many_refusals_at_once_tell_of_the_limit_once(app, hook, make):
+    acme, source = make.tenant(), make.source()
+    make.subscribe(acme, make.package(limits={"concurrent_calls": 1}))
+    hook(types=(events.LIMIT_REACHED,))
+    make.call(acme, source=source, seconds=600)
+
+    def refused(_):
+        with app.app_context():
+            return make.call(acme, source=source).allowed
+
+    with ThreadPoolExecutor(6) as pool:
+        assert not any(pool.map(refused, range(12)))
+    assert len(messages()) == 1
 
 
 def test_a_claim_that_its_worker_did_not_finish_is_free_again(hook, now, receiver, clock):

@@ -258,6 +258,8 @@ PROVIDER_PAGES = (
     "/provider/sources",
     "/provider/sources/new",
     "/provider/sources/pbx1",
+    "/provider/webhooks",
+    "/provider/webhooks/new",
     "/provider/calls",
     "/provider/calls?state=unsettled",
     "/provider/refused",
@@ -294,6 +296,8 @@ TENANT_PAGES = (
     "/portal/statements",
     "/portal/statements/current",
     "/portal/notifications",
+    "/portal/webhooks",
+    "/portal/webhooks/new",
     "/portal/invoices",
     "/account",
     "/account/password",
@@ -316,6 +320,31 @@ def test_axe_finds_nothing_serious_and_nothing_overflows_a_phone(open_as, key, w
         findings += serious_findings(page)
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             findings.append(f"{path} overflows")
+    assert findings == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_webhook_is_set_up_and_tried_on_pages_without_barriers(open_as, key, scheme):
+    page = open_as(OFFICE, color_scheme=scheme, viewport={"width": 390, "height": 800})
+    findings = []
+
+    def look():
+        findings.extend(serious_findings(page))
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            findings.append(f"{page.url} overflows")
+
+    page.goto("/portal/webhooks/new")
+    page.get_by_label("Address").fill("https://1.1.1.1/hook?of=the-office")
+    page.get_by_label("A limit is reached").check()
+    page.get_by_role("button", name="Add it and show the secret").click()
+    expect(page.locator("#secret")).to_contain_text("whsec_")
+    look()
+    page.get_by_role("link", name="Done, I have the secret").click()
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.get_by_role("article")).to_contain_text("waiting")
+    page.get_by_text("What is sent").click()
+    expect(page.get_by_text('"type":"ping"')).to_be_visible()
+    look()
     assert findings == []
 
 

@@ -63,12 +63,12 @@ def add(session: Session, tenant_id: int | None, wanted: Wanted, *, actor: str, 
 
 def change(session: Session, endpoint: WebhookEndpoint, wanted: Wanted, *, actor: str, now: datetime) -> None:
     """Tell another address, or of other events. Raises Invalid as `add`."""
-    before = {"host": _host(endpoint), "types": endpoint.event_types}
+    url, before = endpoint.url, _shown(endpoint)
     for name, value in _checked(endpoint.tenant_id, wanted).items():
         setattr(endpoint, name, value)
     session.flush()
-    after = {"host": _host(endpoint), "types": endpoint.event_types}
-    record(session, "webhook.change", endpoint, actor, now, before=before, after=after)
+    changed = audit.changes(before, _shown(endpoint))
+    record(session, "webhook.change", endpoint, actor, now, changed=changed, another_address=url != endpoint.url)
 
 
 def rotate(session: Session, endpoint: WebhookEndpoint, *, actor: str, now: datetime) -> None:
@@ -163,6 +163,10 @@ def _owned_by(tenant_id: int | None) -> Any:
 def record(session: Session, act: str, endpoint: WebhookEndpoint, actor: str, now: datetime, **details: Any) -> None:
     """Enter what was done with an endpoint into the audit trail: by its host, since a path may hold a secret."""
     audit.record(session, actor, act, f"webhook:{_host(endpoint)}", now=now, tenant_id=endpoint.tenant_id, **details)
+
+
+def _shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
+    return {"host": _host(endpoint), "types": endpoint.event_types, "note": endpoint.note}
 
 
 def _host(endpoint: WebhookEndpoint) -> str:
