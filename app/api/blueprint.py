@@ -14,9 +14,11 @@ from flask import Blueprint, Response, g, request
 from app.api import idempotency
 from app.api.problems import Problem, invalid
 from app.core.clock import utc_now
+from app.core.errors import NotFound
 from app.db import db
 from app.domain.accounts import service as accounts
 from app.domain.accounts.service import KnownKey
+from app.domain.tenants import service as tenants
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
 View = Callable[..., Response]
@@ -77,7 +79,9 @@ def operation(
     def register(view: View) -> View:
         @wraps(view)
         def guarded(**arguments: Any) -> Response:
-            require_key(scope)
+            key = require_key(scope)
+            if key.tenant_id is not None:
+                _only_own(key, scope, arguments)
             if "\x00" in request.path:  # no name has one, and PostgreSQL refuses even to look
                 raise Problem(404, "not_found", "There is nothing at this address.")
             if idempotency.HEADER in request.headers and method != "GET":
@@ -153,6 +157,15 @@ def require_key(scope: str, presented: str | None = None) -> KnownKey:
         accounts.note_refused(key, scope, request.path, utc_now())
         raise Problem(403, "missing_scope", f"This key does not have the scope “{scope}”.")
     return key
+
+
+def _only_own(key: KnownKey, scope: str, arguments: Mapping[str, Any]) -> None:
+    """A tenant's key reads what is under the tenant's own name. Raises Problem 403, and NotFound for a foreign name."""
+    if scope != "read" or "ref" not in arguments:
+        accounts.note_refused(key, scope, request.path, utc_now())
+        raise Problem(403, "key_of_a_tenant", "This key reads its own tenant's data alone.")
+    if tenants.by_name(db.session(), arguments["ref"]).id != key.tenant_id:
+        raise NotFound("unknown_tenant", f"No tenant is known as “{arguments['ref']}”.")
 
 
 def _presented_key() -> KnownKey | None:

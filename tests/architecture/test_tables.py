@@ -9,7 +9,7 @@ from app.domain import models
 TABLES = Base.metadata.sorted_tables
 TENANT_TABLES = [table for table in TABLES if "tenant_id" in table.primary_key.columns]
 # Tables that name a tenant and are looked up before any tenant is known.
-GLOBAL = {"account", "audit_entry", "did", "mailed_link", "tenant_name", "webhook_endpoint"}
+GLOBAL = {"account", "api_key", "audit_entry", "did", "mailed_link", "tenant_name", "webhook_endpoint"}
 
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 every_tenant_table = pytest.mark.parametrize("table", TENANT_TABLES, ids=lambda table: table.name)

@@ -140,3 +140,46 @@ def test_a_source_is_refused_for_a_bad_or_taken_code_and_bad_settings() -> None:
         assert refusal.value.code == reason
     with pytest.raises(NotFound):
         accounts.source_by_code(db.session(), "pbx2")
+
+
+def test_a_key_ends_when_it_was_said_to() -> None:
+    with unit_of_work() as session:
+        source = accounts.create_source(session, "pbx1", "PBX", actor="test", now=NOW)
+        key = accounts.issue_key(session, source, ["all"], expires_at=NOW + timedelta(days=1), actor="test", now=NOW)
+    assert verify(key, NOW + timedelta(hours=23))
+    assert verify(key, NOW + timedelta(days=1)) is None
+
+
+def test_a_key_is_exchanged_with_an_overlap_that_is_chosen() -> None:
+    old = new_key(("usage", "read"))
+    with unit_of_work() as session:
+        found = accounts.find_key(session, accounts.source_by_code(session, "pbx1"), old.split("_")[1])
+        new = accounts.rotate_key(session, found, timedelta(hours=24), actor="test", now=NOW)
+    before, after = verify(old), verify(new)
+    assert before
+    assert after
+    assert (after.scopes, after.source) == (before.scopes, before.source)
+    assert verify(old, NOW + timedelta(hours=24)) is None
+    assert verify(new, NOW + timedelta(days=400))
+
+
+def test_what_has_ended_is_not_exchanged() -> None:
+    old = new_key()
+    with unit_of_work() as session:
+        found = accounts.find_key(session, accounts.source_by_code(session, "pbx1"), old.split("_")[1])
+        accounts.revoke_key(session, found, actor="test", now=NOW)
+    with pytest.raises(DomainError, match="ended"), unit_of_work() as session:
+        accounts.rotate_key(session, session.merge(found), timedelta(hours=1), actor="test", now=NOW)
+
+
+def test_a_limited_key_is_followed_by_one_that_lasts_as_long() -> None:
+    with unit_of_work() as session:
+        source = accounts.create_source(session, "pbx1", "PBX", actor="test", now=NOW)
+        old = accounts.issue_key(session, source, ["all"], expires_at=NOW + timedelta(days=90), actor="test", now=NOW)
+    later = NOW + timedelta(days=80)
+    with unit_of_work() as session:
+        found = accounts.find_key(session, accounts.source_by_code(session, "pbx1"), old.split("_")[1])
+        new = accounts.rotate_key(session, found, timedelta(days=30), actor="test", now=later)
+    assert verify(old, NOW + timedelta(days=90)) is None  # an overlap never makes a key last longer
+    assert verify(new, later + timedelta(days=89))
+    assert verify(new, later + timedelta(days=90)) is None

@@ -11,20 +11,22 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.core.usage import SourceSettings
-from app.db import as_json, as_moment, db, read_once, run_in_transaction
+from app.db import as_json, as_moment, db, read_once, rowcount, run_in_transaction
 from app.domain.accounts.models import ApiKey, Source
 from app.domain.audit import service as audit
+from app.domain.tenants.models import Tenant
 
 SCOPES = ("usage", "calls", "provision", "read")
 DIRECTIONS = ("outbound", "inbound", "internal")
 CODE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+MAX_LABEL = 100
 USE_NOTED_EVERY = timedelta(minutes=1)
 DEFAULT_SETTINGS = SourceSettings()
 
@@ -45,13 +47,23 @@ class KnownSource:
     settings: dict[str, Any]
 
 
+NOBODY = KnownSource(0, "", {})
+
+
 @dataclass(frozen=True, slots=True)
 class KnownKey:
     """A valid key as it was presented."""
 
     id: int
+    prefix: str
     scopes: tuple[str, ...]
-    source: KnownSource
+    source: KnownSource  # nobody for a tenant's key
+    tenant_id: int | None = None  # whose data alone it reads
+
+    @property
+    def actor(self) -> str:
+        """Who acts with it, for the audit trail."""
+        return f"source {self.source.code}" if self.tenant_id is None else f"key rp_{self.prefix}"
 
 
 def create_source(
@@ -108,28 +120,88 @@ def source_by_code(session: Session, code: str) -> Source:
     return source
 
 
-def issue_key(session: Session, source: Source, scopes: Sequence[str], *, actor: str, now: datetime) -> str:
+def issue_key(
+    session: Session,
+    source: Source,
+    scopes: Sequence[str],
+    *,
+    label: str = "",
+    expires_at: datetime | None = None,
+    actor: str,
+    now: datetime,
+) -> str:
     """A further key of the source, in the only moment it can be read. `all` stands for every scope.
 
-    The older keys stay valid until they are revoked, so that machines can be moved over one by one.
-    Raises Invalid (field `scopes`).
+    The older keys stay valid until they end, so that machines can be moved over one by one.
+    Raises Invalid (field `scopes`, `label`, `expires_at`).
     """
-    wanted = _known_scopes(scopes)
+    return _issue(session, Lasting(_known_scopes(scopes), label, expires_at), actor, now, source=source)
+
+
+def issue_tenant_key(
+    session: Session, tenant: Tenant, *, label: str = "", expires_at: datetime | None = None, actor: str, now: datetime
+) -> str:
+    """A key that reads what is the tenant's, and nothing else. Raises Invalid (field `label`, `expires_at`)."""
+    return _issue(session, Lasting(["read"], label, expires_at), actor, now, tenant=tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What a key keeps when it is exchanged."""
+
+    scopes: list[str]
+    label: str
+    expires_at: datetime | None
+
+
+def _issue(
+    session: Session,
+    lasting: Lasting,
+    actor: str,
+    now: datetime,
+    *,
+    source: Source | None = None,
+    tenant: Tenant | None = None,
+) -> str:
+    label = lasting.label.strip()
+    if len(label) > MAX_LABEL or "\0" in label:
+        raise Invalid("invalid_label", f"Use at most {MAX_LABEL} characters.", field="label")
+    if lasting.expires_at and lasting.expires_at <= now:
+        raise Invalid("invalid_expiry", "A key ends in the future.", field="expires_at")
     prefix, secret = secrets.token_hex(5), "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     key = ApiKey(
-        id=new_id(), source_id=source.id, prefix=prefix, secret_hash=_hash(secret), scopes=wanted, created_at=now
-    )
+        id=new_id(), prefix=prefix, secret_hash=_hash(secret), scopes=lasting.scopes, created_at=now,
+        label=label, expires_at=lasting.expires_at,
+        source_id=source.id if source else None, tenant_id=tenant.id if tenant else None,
+    )  # fmt: skip
+    key.source, key.tenant = source, tenant
     session.add(key)
     session.flush()
-    audit.record(session, actor, "key.issue", f"source:{source.code}", now=now, prefix=prefix, scopes=wanted)
+    until = {"expires_at": lasting.expires_at.isoformat()} if lasting.expires_at else {}
+    _note(session, "key.issue", key, actor, now, scopes=lasting.scopes, **until)
     return f"rp_{prefix}_{secret}"
 
 
 def find_key(session: Session, source: Source, prefix: str) -> ApiKey:
-    """The source's key of this prefix, for revoking. Raises NotFound."""
-    key = session.scalar(select(ApiKey).where(ApiKey.source_id == source.id, ApiKey.prefix == prefix))
+    """The source's key of this prefix. Raises NotFound."""
+    return _found(session, prefix, ApiKey.source_id == source.id)
+
+
+def find_tenant_key(session: Session, tenant_id: int, prefix: str) -> ApiKey:
+    """The tenant's key of this prefix. Raises NotFound."""
+    return _found(session, prefix, ApiKey.tenant_id == tenant_id)
+
+
+def keys_of_tenant(session: Session, tenant_id: int) -> list[ApiKey]:
+    """The tenant's keys, newest first."""
+    statement = select(ApiKey).where(ApiKey.tenant_id == tenant_id).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+    return list(session.scalars(statement))
+
+
+def _found(session: Session, prefix: str, of_owner: ColumnElement[bool]) -> ApiKey:
+    key = session.scalar(select(ApiKey).where(of_owner, ApiKey.prefix == prefix))
     if key is None:
-        raise NotFound("unknown_key", f"The source “{source.code}” has no key {prefix}.")
+        raise NotFound("unknown_key", f"There is no key {prefix} here.")
     return key
 
 
@@ -139,16 +211,49 @@ def revoke_key(session: Session, key: ApiKey, *, actor: str, now: datetime) -> N
         return
     key.revoked_at = max(now, key.created_at)
     session.flush()
-    audit.record(session, actor, "key.revoke", f"source:{key.source.code}", now=now, prefix=key.prefix)
+    _note(session, "key.revoke", key, actor, now)
+
+
+def rotate_key(session: Session, key: ApiKey, overlap: timedelta, *, actor: str, now: datetime) -> str:
+    """A new key that may what the old one may and lasts as long; the old one ends after `overlap`, at the latest.
+
+    Raises Conflict (`key_ended`) for a key that opens nothing any more, or whose replacement was issued already.
+    """
+    ends_at = now + overlap
+    lasts = key.expires_at - key.created_at if key.expires_at else None
+    lasting = Lasting(list(key.scopes), key.label, now + lasts if lasts else None)
+    # Conditional on what was read: of two clicks at once the second issues nothing.
+    ended = session.execute(
+        update(ApiKey)
+        .where(
+            ApiKey.id == key.id,
+            ApiKey.revoked_at.is_(None),
+            ApiKey.expires_at == key.expires_at if key.expires_at else ApiKey.expires_at.is_(None),
+        )
+        .values(expires_at=min(ends_at, key.expires_at or ends_at))
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(ended) != 1 or not key.is_valid(now):
+        raise Conflict("key_ended", "This key has ended, or is being exchanged already.")
+    session.refresh(key)
+    _note(session, "key.rotate", key, actor, now, ends_at=ends_at.isoformat())
+    return _issue(session, lasting, actor, now, source=key.source, tenant=key.tenant)
+
+
+def _note(session: Session, act: str, key: ApiKey, actor: str, now: datetime, **details: Any) -> None:
+    subject = f"source:{key.source.code}" if key.source else f"tenant:{key.tenant.slug if key.tenant else ''}"
+    if key.label:
+        details["label"] = key.label
+    audit.record(session, actor, act, subject, now=now, tenant_id=key.tenant_id, prefix=key.prefix, **details)
 
 
 _BY_PREFIX = """
-SELECT k.id, k.secret_hash, k.scopes, k.used_at, k.revoked_at, s.id, s.code, s.settings
-FROM api_key k JOIN source s ON s.id = k.source_id WHERE k.prefix = :prefix"""
+SELECT k.id, k.secret_hash, k.scopes, k.used_at, k.revoked_at, k.expires_at, k.tenant_id, s.id, s.code, s.settings
+FROM api_key k LEFT JOIN source s ON s.id = k.source_id WHERE k.prefix = :prefix"""
 
 
 def verify_key(session: Session, presented: str, now: datetime) -> KnownKey | None:
-    """What the key opens, in one statement outside any transaction, or None for a wrong or revoked one.
+    """What the key opens, in one statement outside any transaction, or None for a wrong or ended one.
 
     An unknown prefix costs the same comparison as a wrong secret. Notes the use in a transaction of
     its own, at most once a minute; nothing is noted inside a unit of work.
@@ -160,11 +265,12 @@ def verify_key(session: Session, presented: str, now: datetime) -> KnownKey | No
     same = hmac.compare_digest(_hash(secret), found[1] if found else _NO_HASH)
     if found is None or not same or start != "rp":
         return None
-    key_id, _, scopes, used_at, revoked_at, source_id, code, settings = found
-    if revoked_at and as_moment(revoked_at) <= now:
+    key_id, _, scopes, used_at, revoked_at, expires_at, tenant_id, source_id, code, settings = found
+    if any(at and as_moment(at) <= now for at in (revoked_at, expires_at)):
         return None
     _note_use(session, key_id, used_at and as_moment(used_at), now)
-    return KnownKey(key_id, tuple(as_json(scopes)), KnownSource(source_id, code, as_json(settings)))
+    source = KnownSource(source_id, code, as_json(settings)) if tenant_id is None else NOBODY
+    return KnownKey(key_id, prefix, tuple(as_json(scopes)), source, tenant_id)
 
 
 def verify_basic(session: Session, username: str, password: str, now: datetime) -> KnownKey | None:
@@ -195,10 +301,14 @@ def note_refused(key: KnownKey, scope: str, path: str, now: datetime) -> None:
     if last and now - last < USE_NOTED_EVERY:
         return
     _refused[key.id, scope] = now
-    actor = f"source {key.source.code}"
-    run_in_transaction(
-        lambda act: audit.record(act, actor, "permission.refuse", f"page:{path}", now=now, permission=scope)
-    )
+    subject = f"page:{path}"
+
+    def enter(session: Session) -> None:
+        audit.record(
+            session, key.actor, "permission.refuse", subject, now=now, tenant_id=key.tenant_id, permission=scope
+        )
+
+    run_in_transaction(enter)
 
 
 def _name(name: str) -> str:

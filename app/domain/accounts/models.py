@@ -7,6 +7,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, U
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db import Base, Code, Id, Line, Ref, Utc, UtcDateTime
+from app.domain.tenants.models import Tenant
 
 MARK_LENGTH = 16  # hexadecimal digits of a token's hash that name a sign-in to its owner
 
@@ -140,20 +141,34 @@ class Source(Base):
 
 
 class ApiKey(Base):
-    """`rp_<prefix>_<secret>`: found by prefix, the secret's SHA-256 compared in constant time."""
+    """`rp_<prefix>_<secret>`: found by prefix, the secret's SHA-256 compared in constant time.
+
+    Of a source, or of a tenant, which reads its own data with it.
+    """
 
     __tablename__ = "api_key"
-    __table_args__ = (CheckConstraint("revoked_at IS NULL OR revoked_at >= created_at", name="revoked_after_made"),)
+    __table_args__ = (
+        CheckConstraint("revoked_at IS NULL OR revoked_at >= created_at", name="revoked_after_made"),
+        CheckConstraint("(source_id IS NULL) <> (tenant_id IS NULL)", name="has_one_owner"),
+    )
     id: Mapped[Id]
-    source_id: Mapped[Ref] = mapped_column(ForeignKey("source.id"), index=True)
+    source_id: Mapped[Ref | None] = mapped_column(ForeignKey("source.id"), index=True)
+    tenant_id: Mapped[Ref | None] = mapped_column(ForeignKey("tenant.id"), index=True)
+    label: Mapped[Line] = mapped_column(default="")
     prefix: Mapped[str] = mapped_column(String(16), unique=True)
     secret_hash: Mapped[str] = mapped_column(String(64))
     scopes: Mapped[list[str]] = mapped_column(JSON)
     created_at: Mapped[Utc]
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    source: Mapped[Source] = relationship(back_populates="keys", lazy="joined")
+    source: Mapped[Source | None] = relationship(back_populates="keys", lazy="joined")
+    tenant: Mapped[Tenant | None] = relationship()
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it opens anything at `now`."""
+        return all(at is None or at > now for at in (self.revoked_at, self.expires_at))
 
 
 class IdempotencyKey(Base):
