@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager, suppress
 from urllib.parse import SplitResult, urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
 
 from app.core.addresses import Network, is_allowed, is_within
 from app.core.errors import Invalid
@@ -82,7 +81,7 @@ def post(url: str, headers: dict[str, str], body: bytes, allowed: Sequence[Netwo
             status = response.status
     except Refused as refused:
         problem = str(refused)
-    except (HTTPError, OSError, ValueError) as error:
+    except Exception as error:  # whatever a server answers is noted with the attempt, and stops nothing
         problem = _words(error)
     if time.monotonic() - begun >= TIMEOUT_SECONDS:
         status, problem = None, TIMED_OUT

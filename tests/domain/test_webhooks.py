@@ -341,6 +341,23 @@ def test_a_receiver_that_drips_is_cut_off(hook, now, receiver, monkeypatch):
     assert attempt.problem == webhooks.TIMED_OUT
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"no HTTP at all\r\n\r\n", b"HTTP/1.1 99999 x\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+     b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000],
+    ids=["nothing", "no HTTP", "no status", "200 headers", "a long header"],
+)  # fmt: skip
+@pytest.mark.databases("sqlite")
+def test_an_answer_that_is_none_is_a_failed_attempt(hook, now, receiver, answer):
+    receiver.answer = lambda handler: handler.wfile.write(answer)
+    ping(hook(), now)
+    deliver_all()
+    [attempt] = attempts()
+    assert attempt.status is None
+    assert attempt.problem
+    assert messages()[0].state == "waiting"
+
+
 def test_of_a_huge_answer_only_the_beginning_is_read(hook, now, receiver):
     sent = []
 
