@@ -27,6 +27,10 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction
 from app.deliveries import Deliveries, claim_next, deliver, deliver_all
+from app.domain.billing import profiles
+from app.domain.billing.lines import Rate
+from app.domain.billing.profiles import Profile
+from app.domain.catalog.specs import LimitSpec
 from app.domain.jobs.models import Job
 from app.domain.metering import quarantine
 from app.domain.metering.ingest import Report, ingest
@@ -140,6 +144,23 @@ def test_usage_that_takes_the_last_of_a_limit_is_told_of_without_any_refusal(hoo
     assert [(each["data"]["reason"], each["data"]["used"]) for each in told(receiver)] == [("used_up", 12)]
 
 
+def test_spent_money_is_told_of_though_the_allowance_was_told_of_before(hook, make, receiver, now):
+    acme, source = make.tenant(), make.source()
+    make.subscribe(acme, make.package(limits=[LimitSpec("voice_minutes", 60, "charge", 600_000)]))
+
+    def pay_in_advance(session):
+        profiles.save_rate(session, Rate("vat", "VAT", 190_000), actor="test", now=now)
+        profile, tenant = Profile("vat", 10, prepaid=True), session.get_one(Tenant, acme.id)
+        profiles.save_profile(session, tenant, profile, actor="test", now=now)
+
+    run_in_transaction(pay_in_advance)
+    hook(types=(events.LIMIT_REACHED,))
+    make.usage(acme, 60, source=source)
+    for _ in range(2):
+        assert make.call(acme, source=source).reason == "balance_exhausted"
+    assert [each["data"]["reason"] for each in told(receiver)] == ["used_up", "balance_exhausted"]
+
+
 def test_calls_at_once_have_no_period_and_are_told_of_once_a_day(hook, make, receiver, now, clock):
     acme, source = make.tenant(), make.source()
     make.subscribe(acme, make.package(limits={"concurrent_calls": 1}))
@@ -215,6 +236,21 @@ def test_only_chosen_events_are_written_and_none_without_a_listener(hook, make, 
     with count_statements() as seen:
         events.tell(db.session(), events.LIMIT_REACHED, [], now=now)
     assert not len(seen)
+
+
+def test_where_nothing_happens_no_statement_is_about_webhooks(hook, make, count_statements):
+    acme, source = make.tenant(), make.source()
+    make.subscribe(acme, make.package(limits={"voice_minutes": 1000, "concurrent_calls": 5}))
+    hook()
+    with count_statements() as seen:
+        granted = make.call(acme, source=source)
+        make.hang_up(granted, source=source, seconds=10)
+        make.usage(acme, 10, source=source)
+    assert len(seen)
+    assert not [text for text in seen.texts if "webhook" in text]
+    with count_statements() as seen:
+        make.usage(acme, 600, source=source)
+    assert len([text for text in seen.texts if "webhook" in text]) == 1
 
 
 # How it is sent

@@ -21,7 +21,7 @@ from app.core.quantities import billed_quantity, whole_steps
 from app.domain.metering import call_store, holds, limit_events, prepaid, store
 from app.domain.metering.call_store import LimitedMeter, Standing
 from app.domain.metering.holds import CONCURRENT, Change, HoldName
-from app.domain.metering.limit_events import AtLimit
+from app.domain.metering.limit_events import BALANCE_EXHAUSTED, AtLimit
 from app.domain.metering.models import NO_PERIOD
 from app.domain.subscriptions import moves
 
@@ -343,7 +343,7 @@ def _limited(connection: Connection, meter: LimitedMeter, row: Any, wanted: int)
 
 def _exhausted(meter: LimitedMeter) -> str:
     """Why nothing could be reserved on it: what is charged beyond its limit ends with the money alone."""
-    return "balance_exhausted" if meter.at_limit == "charge" else "quota_exhausted"
+    return BALANCE_EXHAUSTED if meter.at_limit == "charge" else "quota_exhausted"
 
 
 def _met(meter: LimitedMeter, standing: Standing, wanted: int) -> MetLimit:

@@ -11,6 +11,7 @@ from app.domain.metering.models import NO_PERIOD
 from app.domain.webhooks import events
 from app.domain.webhooks.events import Event
 
+BALANCE_EXHAUSTED = "balance_exhausted"  # of what a tenant paid in advance
 USED_UP = "used_up"  # nothing was refused: usage that was reported took the last of it
 
 
@@ -28,13 +29,16 @@ class AtLimit:
 
 
 def tell(session: Session | Connection, reached: Iterable[AtLimit], *, now: datetime) -> None:
-    """Say so where somebody listens; what has no period, such as calls at once, at most once a day (UTC)."""
+    """Say so where somebody listens; what has no period, such as calls at once or money, at most once a day (UTC)."""
     events.tell(session, events.LIMIT_REACHED, (_as_event(each, now) for each in reached), now=now)
 
 
 def _as_event(limit: AtLimit, now: datetime) -> Event:
     has_period = limit.period_on != str(NO_PERIOD)
     when = limit.period_on if has_period else f"day {now:%Y-%m-%d}"
+    what = limit.resource_code
+    if limit.reason == BALANCE_EXHAUSTED:  # one for all resources, and filled up at any time
+        what, when = "balance", f"day {now:%Y-%m-%d}"
     data = {
         "resource": limit.resource_code,
         "period_on": limit.period_on if has_period else None,
@@ -43,4 +47,4 @@ def _as_event(limit: AtLimit, now: datetime) -> Event:
         "used": limit.used,
         "on_hold": limit.on_hold,
     }
-    return Event(limit.tenant_id, f"{limit.tenant_id}/{limit.resource_code}/{when}", data)
+    return Event(limit.tenant_id, f"{limit.tenant_id}/{what}/{when}", data)
