@@ -65,6 +65,8 @@ class PeoplePages:
         """Ask whom to invite as what, and send the invitation."""
         form = InviteForm()
         form.role.choices = self._choices()
+        if not form.is_submitted():
+            form.role.data = self._roles()[-1].value  # the one that may least
         try:
             if form.validate_on_submit():
                 email, role = form.email.data or "", Role(form.role.data)

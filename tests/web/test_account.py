@@ -24,6 +24,7 @@ ANDROID = (
     [
         (FIREFOX, "Firefox on Windows"),
         (CHROME, "Chrome on Linux"),
+        (CHROME.replace("Chrome/", "HeadlessChrome/"), "Chrome on Linux"),
         (EDGE, "Edge on Windows"),
         (IPHONE, "Safari on iPhone"),
         (ANDROID, "Chrome on Android"),
