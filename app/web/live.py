@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask, Response, current_app, render_template, stream_with_context
@@ -17,11 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.config import Settings
 from app.core.clock import utc_now
 from app.db import db
+from app.domain.accounts import service as accounts
 from app.domain.metering import meters
 from app.domain.tenants.models import Tenant
 from app.web import drawn
 from app.web.guards import current_user, still_signed_in
 
+ENDED_WITHIN = timedelta(minutes=1)  # a sign-in that ended so lately closes its streams; of others the next draw tells
 BEAT_SECONDS = 5.0  # tells the page that the stream lives; the page polls when it hears nothing
 REDRAW_SECONDS = 60.0  # "in 9 days" and the reset itself come with time, not with a record
 
@@ -35,6 +37,7 @@ class MeterWatch:
         self.changed = threading.Condition()
         self.watched: Counter[int] = Counter()
         self.seen: dict[int, str] = {}
+        self.ended: set[str] = set()
         self.poller: threading.Thread | None = None
 
     def enter(self, tenant_id: int) -> bool:
@@ -56,11 +59,14 @@ class MeterWatch:
                 del self.watched[tenant_id]
                 self.seen.pop(tenant_id, None)
 
-    def wait(self, tenant_id: int, known: str, seconds: float) -> str:
-        """The tenant's fingerprint once it differs from `known`, or whatever it is after `seconds`."""
+    def wait(self, tenant_id: int, known: str, seconds: float, sign_in: str) -> str | None:
+        """The tenant's fingerprint once it differs from `known`, or whatever it is after `seconds`.
+
+        None as soon as the sign-in of that mark is seen to have ended.
+        """
         with self.changed:
-            self.changed.wait_for(lambda: self.seen.get(tenant_id, known) != known, seconds)
-            return self.seen.get(tenant_id, known)
+            self.changed.wait_for(lambda: self.seen.get(tenant_id, known) != known or sign_in in self.ended, seconds)
+            return None if sign_in in self.ended else self.seen.get(tenant_id, known)
 
     def _poll(self) -> None:
         """Runs while anyone watches; the next stream starts it anew."""
@@ -77,11 +83,13 @@ class MeterWatch:
         try:
             with self.app.app_context():
                 found = meters.fingerprints(watched, now=utc_now())
+                ended = accounts.ended_since(utc_now() - ENDED_WITHIN)
         except SQLAlchemyError:  # the database is away; the streams beat on and the next look tells
             self.app.logger.warning("meter watch: database not reachable")
             return
         with self.changed:
-            if any(self.seen.get(tenant_id) != mark for tenant_id, mark in found.items()):
+            news, self.ended = bool(ended - self.ended), ended
+            if news or any(self.seen.get(tenant_id) != mark for tenant_id, mark in found.items()):
                 self.seen.update((tenant_id, mark) for tenant_id, mark in found.items() if tenant_id in self.watched)
                 self.changed.notify_all()
 
@@ -111,11 +119,12 @@ def stream(tenant_id: int, **context: Any) -> Response:
     if not watch.enter(tenant_id):
         return Response(status=204)
     token = current_user.token
+    mark = accounts.mark_of(token)
 
     def draw() -> str | None:
         return fragment(tenant_id, **context) if still_signed_in(token) else None
 
-    events = _Events(watch, tenant_id, stream_with_context(_events(watch, tenant_id, draw)))
+    events = _Events(watch, tenant_id, stream_with_context(_events(watch, tenant_id, mark, draw)))
     return Response(
         events, mimetype="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
@@ -139,10 +148,12 @@ class _Events:
             self.events.close()
 
 
-def _events(watch: MeterWatch, tenant_id: int, draw: Callable[[], str | None]) -> Iterator[str]:
+def _events(watch: MeterWatch, tenant_id: int, sign_in: str, draw: Callable[[], str | None]) -> Iterator[str]:
     known, drawn_at = "", 0.0
     while True:
-        mark = watch.wait(tenant_id, known, BEAT_SECONDS)
+        mark = watch.wait(tenant_id, known, BEAT_SECONDS, sign_in)
+        if mark is None:
+            return
         if mark != known or time.monotonic() - drawn_at > REDRAW_SECONDS:
             known, drawn_at = mark, time.monotonic()
             html = draw()

@@ -234,6 +234,8 @@ def test_the_statement_reads_the_same_on_the_page_and_on_paper(open_as, key):
 
 PROVIDER_PAGES = (
     "/provider",
+    "/provider/people/invite",
+    "/provider/tenants/acme/people/invite",
     "/provider/packages",
     "/provider/packages/new",
     "/provider/packages/office",
@@ -277,6 +279,7 @@ PROVIDER_PAGES = (
     "/provider/tenants/acme/billing",
     "/provider/tenants/acme/usage",
     "/account",
+    "/account/email",
     "/account/password",
     "/account/sessions",
     "/account/security",
@@ -286,6 +289,7 @@ PROVIDER_PAGES = (
 )
 TENANT_PAGES = (
     "/portal",
+    "/portal/people/invite",
     "/portal/usage",
     "/portal/refused",
     "/portal/lines",
@@ -300,6 +304,7 @@ TENANT_PAGES = (
     "/portal/webhooks/new",
     "/portal/invoices",
     "/account",
+    "/account/email",
     "/account/password",
     "/account/sessions",
     "/account/security",
@@ -348,8 +353,9 @@ def test_a_webhook_is_set_up_and_tried_on_pages_without_barriers(open_as, key, s
     assert findings == []
 
 
-def test_the_sign_in_page_is_accessible_too(page, live_server):
-    page.goto(live_server.url + "/login")
+@pytest.mark.parametrize("path", ["/login", "/forgot", "/reset/nothing"])
+def test_the_pages_before_signing_in_are_accessible_too(page, live_server, path):
+    page.goto(live_server.url + path)
     assert serious_findings(page) == []
 
 

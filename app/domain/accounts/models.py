@@ -53,6 +53,7 @@ class SignIn(Base):
     """One browser's session. The cookie holds a random token, this row its SHA-256."""
 
     __tablename__ = "sign_in"
+    __table_args__ = (Index("sign_ins_ended", "ended_at", **_where("ended_at IS NOT NULL")),)
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[Ref] = mapped_column(ForeignKey("account.id"), index=True)
     address: Mapped[Code]

@@ -251,6 +251,12 @@ def sign_ins_of(session: Session, account_id: int, *, now: datetime, idle: timed
     return list(session.scalars(select(SignIn).where(*open_ones).order_by(SignIn.seen_at.desc(), SignIn.token_hash)))
 
 
+def ended_since(moment: datetime) -> set[str]:
+    """The marks of the sign-ins that ended after `moment`, in one statement outside any transaction."""
+    statement = "SELECT token_hash FROM sign_in WHERE ended_at > :moment"
+    return {token_hash[:MARK_LENGTH] for (token_hash,) in read_once(statement, {"moment": as_stamp(moment)})}
+
+
 def end_own(session: Session, account_id: int, mark: str, *, actor: str, now: datetime) -> None:
     """Sign out the browser of that mark; one that is signed out already changes nothing. Raises NotFound."""
     ones = SignIn.account_id == account_id, func.substr(SignIn.token_hash, 1, MARK_LENGTH) == mark
