@@ -120,7 +120,12 @@ def test_a_passkey_from_its_making_to_its_removal(page: Page):
     page.get_by_role("button", name="Sign in with a passkey").click()
     home(page)
 
-    page.goto("/account/security")
+    page.goto("/account/confirm?next=/account/security")
+    expect(page.get_by_role("button", name="Use a passkey")).to_be_visible()
+    assert serious_findings(page) == []
+    page.get_by_role("button", name="Use a passkey").click()
+    page.wait_for_url(re.compile("/account/security$"))
+    assert serious_findings(page) == []
     expect(page.get_by_role("row", name=re.compile("Laptop"))).to_be_visible()
     page.get_by_role("row", name=re.compile("Laptop")).get_by_role("button", name="Remove").click()
     expect(page.locator("#flash")).to_contain_text("The passkey Laptop is removed.")

@@ -8,10 +8,12 @@ import pyotp
 import pytest
 from sqlalchemy import select
 
+from app import jobs, mail
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
 from app.domain.audit.models import AuditEntry
+from app.domain.factors import service as factors
 from app.domain.factors.models import Passkey
 from tests.authenticator import PRESENT, Authenticator
 from tests.browser_client import Browser
@@ -409,3 +411,29 @@ def test_an_owner_resets_what_somebody_lost(ann, make, login, at_work, elsewhere
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.act == "account.factor_reset")).one()
     assert (entry.actor, entry.subject, entry.tenant_id) == (ann.email, "account:office@acme.example", user.tenant_id)
     assert at_work.submit("/provider/people/1/second-factor").status_code == 404
+
+
+def test_every_change_is_told_by_mail_without_the_secret(ann, make, at_work, elsewhere, clock, app, monkeypatch, now):
+    sent: list[dict[str, str]] = []
+    email = ann.email
+    monkeypatch.setitem(jobs.OUTSIDE, mail.KIND, lambda key, payload: sent.append(payload))
+    authenticator, codes = set_up_app(at_work, clock)
+    add_passkey(at_work, "Laptop")
+    elsewhere.sign_in(ann.email)
+    elsewhere.submit("/login/second", {"recovery": codes[0]})
+    fresh = shown_codes(at_work.submit("/account/security/codes").text)
+    passkey = db.session.scalars(select(Passkey.id)).one()
+    at_work.submit(f"/account/security/passkeys/{passkey}/remove")
+    at_work.submit("/account/security/app/remove")
+    with unit_of_work() as session:
+        factors.reset(session, accounts.by_email(session, ann.email), actor="test", now=now)
+    done = app.test_cli_runner().invoke(args=["worker", "--once"])
+    assert "was put off" not in done.output, done.output
+    told = [each["body"] for each in sent if each["to"] == email]
+    for words in (
+        "An authenticator app was set up", "“Laptop” was added", "A recovery code of", "New recovery codes were made",
+        "“Laptop” of ann@northline.example", "The authenticator app of", "was reset",
+    ):  # fmt: skip
+        assert sum(words in body for body in told) == 1, (words, told)
+    assert len(told) == 7
+    assert not [secret for secret in (authenticator.secret, *codes, *fresh) if secret in " ".join(told)]

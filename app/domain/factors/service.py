@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
@@ -12,6 +12,7 @@ from app.core.errors import Conflict, Invalid, NotFound, Throttled
 from app.db import db, run_in_transaction
 from app.domain.accounts import sign_in
 from app.domain.accounts.models import Account
+from app.domain.accounts.recovery import tell
 from app.domain.audit import service as audit
 from app.domain.factors import passkeys, recovery, totp
 from app.domain.factors.models import Passkey, Totp
@@ -158,7 +159,10 @@ def _note_on_account(session: Session, account_id: int) -> bool:
     return bool(session.scalar(noted.returning(Account.has_second_factor)))
 
 
-def _record(session: Session, account_id: int, act: str, actor: str, now: datetime, **details: object) -> None:
+def _record(session: Session, account_id: int, act: str, actor: str, now: datetime, **details: Any) -> None:
+    """In the audit trail, and by mail to the person: a change that was not theirs must not go unseen."""
     session.flush()
     account = session.get_one(Account, account_id)
     audit.record(session, actor, act, f"account:{account.email}", now=now, tenant_id=account.tenant_id, **details)
+    change = act.removeprefix("account.")
+    tell(session, account.email, "second_factor", now=now, change=change, name=details.get("name", ""))
