@@ -157,6 +157,31 @@ def test_a_closed_account_stays_closed(client, nora, make):
     refused(client, come_back(client), "This account is closed.", 403)
 
 
+def test_a_sign_in_and_a_refusal_stand_in_the_audit_trail(client, nora, oidc, session):
+    come_back(client)
+    client.submit("/logout")
+    oidc.person.update(sub="u-2")
+    come_back(client)
+    oidc.person.update(sub="u-3", email="somebody.else@northline.example")
+    come_back(client)
+    acts = ("account.bind", "account.sign_in", "account.sign_in_refused")
+    found = session.scalars(select(AuditEntry).where(AuditEntry.act.in_(acts)).order_by(AuditEntry.id))
+    assert [(each.act, each.actor, each.details.get("reason")) for each in found] == [
+        ("account.bind", NORA, None),
+        ("account.sign_in", NORA, None),
+        ("account.sign_in_refused", NORA, "bound_to_another"),
+        ("account.sign_in_refused", "unknown", "no_such_staff"),
+    ]
+
+
+def test_whoever_has_a_second_factor_is_asked_for_it_here_too(client, nora, session):
+    with unit_of_work() as unit:
+        unit.get_one(Account, nora.id).has_second_factor = True
+    answer = come_back(client, "/login/sso?next=/provider/tenants")
+    assert answer.location.startswith("/login/second")
+    assert not is_signed_in(client)
+
+
 def test_a_closed_account_is_not_bound(client, nora, make, session):
     with unit_of_work() as unit:
         accounts.disable_account(unit, unit.get_one(Account, nora.id), actor="test", now=make.now)

@@ -10,6 +10,7 @@ from app.core.clock import utc_now
 from app.core.errors import Invalid
 from app.db import run_in_transaction
 from app.domain.accounts import single_sign_on
+from app.domain.accounts.sign_in import normal_email, note_refused
 from app.oidc import Identity, OidcError, Provider
 from app.web.auth.enter import enter
 from app.web.auth.next_page import local_page
@@ -46,7 +47,9 @@ def sso_return() -> Response:
     try:
         account = run_in_transaction(lambda unit: _account_of(unit, identity))
     except Invalid as error:
-        return _refuse(error.code, f"subject {identity.subject[:100]!r}", provider)
+        code, email = error.code, normal_email(identity.email)
+        run_in_transaction(lambda unit: note_refused(unit, email, code, utc_now()))
+        return _refuse(code, f"subject {identity.subject[:100]!r}", provider)
     return enter(account, local_page(begun.get("next")))
 
 
