@@ -7,14 +7,17 @@ from datetime import timedelta
 import pyotp
 import pytest
 from sqlalchemy import select
+from werkzeug.routing import AnyConverter
 
 from app import jobs, mail
 from app.db import db, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
+from app.domain.accounts.roles import SENSITIVE, who_may
 from app.domain.audit.models import AuditEntry
 from app.domain.factors import service as factors
 from app.domain.factors.models import Passkey
+from app.web.guards import Needs
 from tests.authenticator import PRESENT, Authenticator
 from tests.browser_client import Browser
 from tests.factories import PASSWORD
@@ -437,3 +440,48 @@ def test_every_change_is_told_by_mail_without_the_secret(ann, make, at_work, els
         assert sum(words in body for body in told) == 1, (words, told)
     assert len(told) == 7
     assert not [secret for secret in (authenticator.secret, *codes, *fresh) if secret in " ".join(told)]
+
+
+def routes_for_people(app) -> list[tuple[str, str, Needs]]:
+    """Method, address and needs of every route that wants a sign-in; what stands in an address is made up."""
+    found, address = [], app.url_map.bind("localhost")
+    for rule in app.url_map.iter_rules():
+        needed = getattr(app.view_functions[rule.endpoint], "needs", None)
+        if needed:
+            kinds = {name: rule._converters[name] for name in rule.arguments}
+            made_up = {name: min(kind.items) if isinstance(kind, AnyConverter) else "1" for name, kind in kinds.items()}
+            methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+            found += [(method, address.build(rule.endpoint, made_up), needed) for method in sorted(methods)]
+    return found
+
+
+def test_every_sensitive_route_asks_again(ann, make, login, at_work, clock, app):
+    users = {"provider": at_work, "portal": login(make.user(make.tenant("Acme")))}
+    clock.shift(timedelta(minutes=16))
+    asked = 0
+    for method, url, needed in routes_for_people(app):
+        permission = needed.to_look if method == "GET" else needed.to_change
+        client = users.get(url.split("/")[1], at_work)
+        is_staff = client is at_work
+        if permission not in SENSITIVE or not who_may(permission, is_staff=is_staff):
+            continue
+        answer = client.open(url, method=method, data={"csrf_token": client.csrf_token} if method != "GET" else None)
+        assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/account/confirm"), (method, url)
+        asked += 1
+    assert asked > 40
+
+
+def test_no_route_but_to_set_one_up_is_open_while_a_second_factor_is_missing(ann, make, login, at_work, app):
+    user = make.user(make.tenant("Acme"))
+    users = {"provider": at_work, "portal": login(user)}
+    at_work.submit("/provider/people/second-factor", {"staff": ["owner"], "tenants": [user.role]})
+    led = 0
+    for method, url, _needed in routes_for_people(app):
+        client = users.get(url.split("/")[1], at_work)
+        if url.startswith(("/account/security", "/account/confirm", "/logout")):
+            continue
+        answer = client.open(url, method=method, data={"csrf_token": client.csrf_token} if method != "GET" else None)
+        is_led = answer.status_code == 303 and answer.location == "/account/security"
+        assert is_led or answer.status_code == 403, (method, url, answer.status_code)
+        led += is_led
+    assert led > 100
