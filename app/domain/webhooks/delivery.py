@@ -73,6 +73,11 @@ def claim(session: Session, *, now: datetime, lease: timedelta) -> Claimed | Non
 
     One at a time of each endpoint, and those last that take nothing anyway: a slow one holds up itself alone.
     """
+    takes_them = WebhookEndpoint.failing_since.is_(None)
+    return _claim(session, takes_them, now, lease) or _claim(session, ~takes_them, now, lease)
+
+
+def _claim(session: Session, of_these: ColumnElement[bool], now: datetime, lease: timedelta) -> Claimed | None:
     busy = aliased(WebhookMessage)
     first = (
         select(WebhookMessage.endpoint_id, WebhookMessage.id)
@@ -80,11 +85,11 @@ def claim(session: Session, *, now: datetime, lease: timedelta) -> Claimed | Non
         .where(
             *_due(now),
             WebhookEndpoint.disabled_at.is_(None),
-            ~select(busy.id)
-            .where(busy.endpoint_id == WebhookMessage.endpoint_id, busy.next_at.is_not(None), busy.leased_until > now)
-            .exists(),
+            of_these,
+            ~select(busy.id).where(busy.endpoint_id == WebhookMessage.endpoint_id, busy.leased_until > now).exists(),
         )
-        .order_by(WebhookEndpoint.failing_since.is_not(None), WebhookMessage.next_at, WebhookMessage.id)
+        # In the order of their index, so that the first that fits is the last that is looked at.
+        .order_by(WebhookMessage.next_at, WebhookMessage.endpoint_id, WebhookMessage.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=WebhookMessage)
         .cte("first")
@@ -93,7 +98,7 @@ def claim(session: Session, *, now: datetime, lease: timedelta) -> Claimed | Non
         update(WebhookMessage)
         .where(WebhookMessage.endpoint_id == first.c.endpoint_id, WebhookMessage.id == first.c.id)
         .values(leased_until=now + lease, attempts=WebhookMessage.attempts + 1)
-        .returning(WebhookMessage.endpoint_id, WebhookMessage.id, WebhookMessage.attempts, WebhookMessage.leased_until)
+        .returning(WebhookMessage.endpoint_id, WebhookMessage.id, WebhookMessage.attempts)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     return None if row is None else Claimed(row.endpoint_id, row.id, row.attempts, now + lease)

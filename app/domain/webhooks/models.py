@@ -54,6 +54,12 @@ class WebhookMessage(Base):
             sqlite_where=text("next_at IS NOT NULL"),
             postgresql_where=text("next_at IS NOT NULL"),
         ),
+        Index(
+            "webhooks_under_way",
+            "endpoint_id",
+            sqlite_where=text("leased_until IS NOT NULL"),
+            postgresql_where=text("leased_until IS NOT NULL"),
+        ),
     )
     endpoint_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("webhook_endpoint.id"), primary_key=True, autoincrement=False
