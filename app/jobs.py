@@ -50,7 +50,7 @@ HANDLERS: dict[str, Handler] = {
     dunning.MAIL: notices.tell_of_dunning,
     endpoints.MAIL: notices.tell_of_endpoint,
     recovery.RESET: recovery.begin_reset,
-    recovery.NOTICE: notices.tell_of_account,
+    links.NOTICE: notices.tell_of_account,
 }
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.

@@ -11,7 +11,7 @@ from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
 from app.db import run_in_transaction, snapshot
-from app.domain.accounts import links, recovery, service as accounts
+from app.domain.accounts import links, service as accounts
 from app.domain.billing import dunning, issuing, service as billing
 from app.domain.billing.models import Invoice
 from app.domain.changes import offers
@@ -135,7 +135,7 @@ def _link_words(session: Session, link_id: int) -> dict[str, Any] | None:
 
 def tell_of_account(session: Session, payload: dict[str, Any], now: datetime) -> None:
     """Tell somebody what happened to their account."""
-    what, key = payload["what"], f"{recovery.NOTICE}/{new_id()}"
+    what, key = payload["what"], f"{links.NOTICE}/{new_id()}"
     mail.post(session, key, payload["to"], f"account_{what}", now=now, email=payload["to"], **payload["about"])
 
 

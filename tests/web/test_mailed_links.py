@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from sqlalchemy import select, update
 
 from app import mail
 from app.core.errors import Conflict, NotFound
-from app.db import unit_of_work
+from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import invitations, links, recovery, service as accounts, sign_in
 from app.domain.accounts.models import Account, MailedLink, SignInAttempt
 from app.domain.accounts.roles import Role
@@ -414,6 +415,65 @@ def test_a_link_taken_by_two_at_once_makes_one_account(make, client, mails, sess
         invitations.accept(session, token, "Two", NEW, now=make.now)
     with pytest.raises(NotFound), unit_of_work() as unit:
         links.use(unit, links.Purpose.INVITATION, token, now=make.now)
+
+
+def test_of_many_who_take_a_link_at_the_same_moment_one_gets_in(make, app, mails, session):
+    invite(make, make.tenant("Acme"))
+    token = path_in(mails()[0]).rpartition("/")[2]
+    start, outcomes = threading.Barrier(6), []
+
+    def take(name):
+        with app.app_context():
+            start.wait()
+            try:
+                outcomes.append(invitations.accept(db.session(), token, name, NEW, now=make.now).name)
+            except NotFound as error:
+                outcomes.append(error.code)
+            finally:
+                db.session.remove()
+
+    threads = [threading.Thread(target=take, args=(f"person {number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 6 and outcomes.count("link_over") == 5
+    assert len(session.scalars(select(Account).where(Account.email == "new@acme.example")).all()) == 1
+
+
+def test_of_many_who_invite_the_same_person_at_once_one_does(make, app, session):
+    tenant_id = make.tenant("Acme").id
+    start, outcomes = threading.Barrier(6), []
+
+    def ask_in():
+        def act(unit):
+            invitations.invite(unit, tenant_id, "new@acme.example", Role.MEMBER, actor="x", now=make.now)
+
+        with app.app_context():
+            start.wait()
+            try:
+                run_in_transaction(act)
+                outcomes.append("invited")
+            except Conflict as error:
+                outcomes.append(error.code)
+            finally:
+                db.session.remove()
+
+    threads = [threading.Thread(target=ask_in) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["already_invited"] * 5 + ["invited"]
+    assert len(invitations.open_of(session, tenant_id)) == 1
+
+
+def test_the_owner_is_told_of_a_new_password_however_it_came(make, login, mails):
+    own = login(make.staff("ann@northline.example"))
+    answer = own.submit("/account/password", {"current": PASSWORD, "new": NEW, "repeat": NEW})
+    assert answer.status_code == 303
+    [told] = mails()
+    assert (told["to"], NEW in str(told)) == ("ann@northline.example", False)
 
 
 def test_what_is_long_over_is_forgotten(make, session):

@@ -18,6 +18,7 @@ from app.domain.accounts.models import Account, MailedLink
 from app.domain.jobs import service as jobs
 
 MAIL = "mail.link"  # a job: makes the token and sends it
+NOTICE = "mail.account"  # a job: tells somebody what happened to their account
 KEPT_FOR = timedelta(days=30)  # after the end of its life
 
 
@@ -68,6 +69,11 @@ def make(
 def post(session: Session, link: MailedLink, *, now: datetime) -> None:
     """Ask for the link's mail, also once more."""
     jobs.enqueue(session, MAIL, f"{MAIL}/{link.id}/{new_id()}", {"link_id": link.id}, now=now)
+
+
+def tell(session: Session, to: str, what: str, *, now: datetime, **about: str) -> None:
+    """Ask for a mail about somebody's account: `what` names its words."""
+    jobs.enqueue(session, NOTICE, f"{NOTICE}/{new_id()}", {"to": to, "what": what, "about": about}, now=now)
 
 
 def arm(session: Session, link_id: int, *, now: datetime) -> tuple[MailedLink, str] | None:

@@ -16,7 +16,6 @@ from app.domain.audit import service as audit
 from app.domain.jobs import service as jobs
 
 RESET = "account.reset"  # a job: looks whether there is such an account
-NOTICE = "mail.account"  # a job: tells somebody what happened to their account
 MOST_RESETS = 10  # to one address within the throttle's window: each is a mail to somebody
 ASKER = "sign-in page"  # in the audit trail: whoever typed the address
 
@@ -54,7 +53,6 @@ def reset_password(session: Session, token: str, new: str, *, now: datetime) -> 
     def act(unit: Session) -> None:
         used = links.use(unit, Purpose.RESET, token, now=now)
         sign_in.set_password(unit, _account_of(used), new_hash, actor=email, now=now)
-        tell(unit, email, "password", now=now)
 
     run_in_transaction(act)
 
@@ -74,7 +72,7 @@ def ask_new_email(session: Session, email: str, password: str, new: str, *, addr
         account = unit.get_one(Account, account_id)
         links.withdraw(unit, MailedLink.account_id == account_id, MailedLink.purpose == Purpose.EMAIL, now=now)
         links.make(unit, Purpose.EMAIL, wanted, account=account, asked_by=email, now=now)
-        tell(unit, email, "email_asked", now=now, new=wanted)
+        links.tell(unit, email, "email_asked", now=now, new=wanted)
         _record(unit, "account.email_asked", account, email, now, after=wanted)
 
     run_in_transaction(act)
@@ -92,14 +90,9 @@ def confirm_email(session: Session, token: str, *, now: datetime) -> str:
     before, account.email = account.email, used.email
     session.flush()
     links.withdraw(session, MailedLink.account_id == account.id, now=now)  # what went to the old address
-    tell(session, before, "email_changed", now=now, new=account.email)
+    links.tell(session, before, "email_changed", now=now, new=account.email)
     _record(session, "account.email", account, before, now, changed={"email": [before, account.email]})
     return account.email
-
-
-def tell(session: Session, to: str, what: str, *, now: datetime, **about: str) -> None:
-    """Ask for a notice about somebody's account: `what` names its words."""
-    jobs.enqueue(session, NOTICE, f"{NOTICE}/{new_id()}", {"to": to, "what": what, "about": about}, now=now)
 
 
 def _account_of(link: MailedLink) -> int:

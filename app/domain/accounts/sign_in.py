@@ -306,11 +306,12 @@ def confirm_password(session: Session, email: str, current: str, *, address: str
 def set_password(
     session: Session, account_id: int, new_hash: str, *, actor: str, now: datetime, keep: str = ""
 ) -> None:
-    """Put the new hash in place, end every sign-in but `keep`, and close the links by which to choose another one."""
+    """Put the new hash in place, end every sign-in but `keep`, close the links to choose another one, and say so."""
     account = session.get_one(Account, account_id)
     account.password_hash = new_hash
     links.withdraw(session, MailedLink.account_id == account_id, now=now)
     end_all(session, account_id, now=now, but=keep)
+    links.tell(session, account.email, "password", now=now)
     audit.record(session, actor, "account.password", f"account:{account.email}", now=now, tenant_id=account.tenant_id)
 
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from app.core.errors import Conflict, Invalid, NotFound, Throttled
 from app.db import db, run_in_transaction
 from app.domain.accounts import sign_in
+from app.domain.accounts.links import tell
 from app.domain.accounts.models import Account
-from app.domain.accounts.recovery import tell
 from app.domain.audit import service as audit
 from app.domain.factors import passkeys, recovery, totp
 from app.domain.factors.models import Passkey, Totp

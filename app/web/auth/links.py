@@ -4,7 +4,7 @@ from flask import Response, request, url_for
 
 from app.core.clock import utc_now
 from app.core.errors import Conflict, Invalid, NotFound, Throttled
-from app.db import db, unit_of_work
+from app.db import db, run_in_transaction
 from app.domain.accounts import invitations, links, recovery
 from app.domain.accounts.links import Purpose
 from app.domain.tenants.models import Tenant
@@ -80,8 +80,7 @@ def new_email(token: str) -> Response:
     try:
         email = links.find(db.session(), Purpose.EMAIL, token, now=utc_now()).email
         if form.validate_on_submit():
-            with unit_of_work() as session:
-                recovery.confirm_email(session, token, now=utc_now())
+            run_in_transaction(lambda unit: recovery.confirm_email(unit, token, now=utc_now()))
             say(gettext("From now on you sign in as %(email)s.", email=email))
             return redirect_to(url_for("auth.index"))
     except NotFound:
