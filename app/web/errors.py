@@ -92,9 +92,8 @@ def _missing_permission(error: MissingPermission) -> Response:
 
 
 def _note_refused(permission: str) -> None:
-    """Who was refused what: an entry of the audit trail, by the rule and not the path where that holds a token."""
-    rule = request.url_rule
-    page = str(rule) if rule and "token" in rule.arguments else request.path
+    """Who was refused what: an entry of the audit trail."""
+    page = _page()
     actor, tenant_id = (current_user.email, current_user.tenant_id) if current_user else ("unknown", None)
     run_in_transaction(
         lambda unit: audit.record(
@@ -102,6 +101,12 @@ def _note_refused(permission: str) -> None:
             permission=permission, method=request.method,
         )
     )  # fmt: skip
+
+
+def _page() -> str:
+    """What is written down of the address that was asked for: the rule and not the path where that holds a token."""
+    rule = request.url_rule
+    return str(rule) if rule and "token" in rule.arguments else request.path
 
 
 def _csrf_error(error: CSRFError) -> Response:
@@ -125,14 +130,14 @@ def _refused(error: DomainError) -> Response:
 
 
 def _lost_race(error: Exception) -> Response:
-    current_app.logger.warning("lost race at %s %s: %s", request.method, request.path, error)
+    current_app.logger.warning("lost race at %s %s: %s", request.method, _page(), error)
     title, text = _words(409)
     return render_error(status=409, title=title, text=text)
 
 
 def _database_away(error: Exception) -> Response:
     status = 507 if is_disk_full(error) else 503
-    current_app.logger.error("%s: no answer of the database at %s %s: %s", status, request.method, request.path, error)
+    current_app.logger.error("%s: no answer of the database at %s %s: %s", status, request.method, _page(), error)
     title, text = _words(status)
     response = render_error(status=status, title=title, text=text)
     response.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -142,7 +147,7 @@ def _database_away(error: Exception) -> Response:
 def _log_with_id(app: Flask, exc_info: Any) -> None:
     """In place of Flask's own: the same record, with the id that the page shows."""
     g.error_id = secrets.token_hex(4)
-    app.logger.error("error %s at %s %s", g.error_id, request.method, request.path, exc_info=exc_info)
+    app.logger.error("error %s at %s %s", g.error_id, request.method, _page(), exc_info=exc_info)
 
 
 def _words(status: int) -> tuple[str, str]:

@@ -555,3 +555,16 @@ def test_an_invitation_cannot_name_another_tenant_or_another_inviter(make, login
     [made] = session.scalars(select(MailedLink))
     assert (made.tenant_id, made.asked_by, made.token_hash) == (acme.id, "uma@acme.example", None)
     assert made.expires_at - made.created_at == timedelta(hours=72)
+
+
+def test_the_log_of_a_failure_does_not_hold_the_link(make, client, mails, app, monkeypatch, caplog):
+    path = reset_link(client, mails, make.staff().email)
+
+    def fail(*_, **__):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(links, "find", fail)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    assert client.get(path).status_code == 500
+    assert "/reset/<token>" in caplog.text
+    assert path.rpartition("/")[2] not in caplog.text
