@@ -568,3 +568,14 @@ def test_the_log_of_a_failure_does_not_hold_the_link(make, client, mails, app, m
     assert client.get(path).status_code == 500
     assert "/reset/<token>" in caplog.text
     assert path.rpartition("/")[2] not in caplog.text
+
+
+def test_waiting_mails_of_accounts_are_named_on_the_page_of_jobs_without_whom_they_are_for(make, login, client):
+    staff = login(make.staff())
+    ask(client, "somebody@elsewhere.example")
+    with unit_of_work() as unit:
+        links.tell(unit, "somebody@elsewhere.example", "password", now=make.now)
+    page = staff.get("/provider/jobs?state=waiting").text
+    assert "A new password was asked for" in page
+    assert "Notice about an account" in page
+    assert "somebody@elsewhere.example" not in page
