@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from app.core.errors import Conflict, DomainError, Invalid, NotFound, Throttled
 from app.db import db, run_in_transaction, unit_of_work
-from app.domain.accounts import service as accounts
+from app.domain.accounts import demand, service as accounts
 from app.domain.accounts.models import Account, SignIn
+from app.domain.accounts.roles import Role
 from app.domain.audit.models import AuditEntry
 from app.domain.factors import challenges, passkeys, recovery, service as factors, totp
 from app.domain.factors.models import Passkey, RecoveryCode, SpentChallenge, Totp
@@ -376,3 +377,38 @@ def test_no_entry_of_the_audit_holds_a_secret(ann, now):
     assert "account.recovery_use" in written
     for secret in (app.secret, *codes, device.credential_id.hex()):
         assert secret not in written
+
+
+def test_a_demand_holds_for_its_side_and_role_until_there_is_a_factor(ann, make, now):
+    acme = make.tenant("Acme")
+    people = [ann, make.staff(role="billing"), make.user(acme, role="billing"), make.user(acme, role="member")]
+
+    def lacking() -> list[bool]:
+        with unit_of_work() as session:
+            where = {"address": "192.0.2.7", "user_agent": "", "now": now}
+            tokens = [accounts.open_session(session, session.get_one(Account, each.id), **where) for each in people]
+        found = [accounts.find_session(token, now=now, idle=timedelta(days=1)) for token in tokens]
+        return [each is not None and each.lacks_second_factor for each in found]
+
+    def wanted(*roles: Role, of_staff: bool) -> None:
+        with unit_of_work() as session:
+            demand.demand(session, frozenset(roles), of_staff=of_staff, actor=ann.email, now=now)
+
+    assert lacking() == [False] * 4
+    wanted(Role.BILLING, of_staff=False)
+    assert lacking() == [False, False, True, False]
+    wanted(Role.OWNER, Role.BILLING, of_staff=True)
+    wanted(Role.OWNER, Role.BILLING, of_staff=True)
+    assert lacking() == [True, True, True, False]
+    register(ann, now)
+    assert lacking() == [False, True, True, False]
+    assert demand.coverage(db.session(), of_staff=True) == {Role.OWNER: (1, 1), Role.BILLING: (1, 0)}
+    assert demand.coverage(db.session(), of_staff=False) == {Role.BILLING: (1, 0), Role.MEMBER: (1, 0)}
+    wanted(of_staff=True)
+    assert lacking() == [False, False, True, False]
+    with pytest.raises(Invalid):
+        wanted(Role.OWNER, of_staff=False)
+    entries = db.session.scalars(select(AuditEntry).where(AuditEntry.act == "second_factor.demand")).all()
+    assert [entry.subject for entry in sorted(entries, key=lambda entry: entry.id)] == [
+        "second_factor:tenants", "second_factor:staff", "second_factor:staff",
+    ]  # fmt: skip
