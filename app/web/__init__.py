@@ -5,7 +5,7 @@ from flask_babel import Babel  # type: ignore[import-untyped]
 
 from app.config import Settings
 from app.oidc import Provider
-from app.web import account, drawn, errors, guards, live, origin, pay, provider, security, tenant
+from app.web import account, drawn, errors, guards, live, origin, pay, provider, security, tenant, viewing
 from app.web.auth import links, second, sso, views as auth  # noqa: F401  all register on one blueprint
 from app.web.kit import filters, invoice_files
 
@@ -28,5 +28,5 @@ def init_app(app: Flask) -> None:
     app.extensions["oidc"] = oidc = Provider.of(settings)
     app.jinja_env.globals["sso_name"] = oidc.name if oidc else ""
     app.extensions["invoice_files"] = invoice_files  # the machine interface and mails hand them out, too
-    for blueprint in (auth.bp, account.bp, provider.bp, tenant.bp):
+    for blueprint in (auth.bp, account.bp, provider.bp, tenant.bp, viewing.bp):
         app.register_blueprint(blueprint)

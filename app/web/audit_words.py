@@ -102,6 +102,8 @@ def _words(entry: AuditEntry) -> str:
         "usage.reverse": gettext("Record reversed (%(reason)s):", reason=entry.details.get("reason", "–")),
         "tenant.create": gettext("New tenant:"),
         "tenant.update": gettext("Details changed:"),
+        "tenant.view": gettext("Portal viewed as the tenant (%(reason)s):", reason=entry.details.get("reason", "–")),
+        "tenant.view_end": gettext("View as the tenant ended:"),
         "tenant.suspend": gettext("Suspended:"),
         "tenant.resume": gettext("Resumed:"),
         "subscription.start": gettext("Put on %(package)s:", package=entry.details.get("package", "–")),

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, g, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError as PoolTimeout
@@ -14,7 +14,7 @@ from app.core.clock import utc_now
 from app.core.errors import DomainError
 from app.db import LostRace, is_disk_full, run_in_transaction
 from app.domain.audit import service as audit
-from app.web.guards import MissingPermission, current_user
+from app.web.guards import MissingPermission, OnlyLooking, current_user
 from app.web.kit.i18n import gettext
 from app.web.kit.render import render_error
 from app.web.kit.role_words import names_of_those_who_may, permission_name, role_name
@@ -31,6 +31,7 @@ def init_app(app: Flask) -> None:
     for kind, page in (
         (HTTPException, _http_error),
         (MissingPermission, _missing_permission),
+        (OnlyLooking, _only_looking),
         (CSRFError, _csrf_error),
         (InternalServerError, _server_error),
         (DomainError, _refused),
@@ -81,11 +82,12 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 def _missing_permission(error: MissingPermission) -> Response:
     """Says which permission is missing, and who has it."""
     _note_refused(error.permission)
-    roles = names_of_those_who_may(error.permission, is_staff=current_user.is_staff)
+    view = current_user.view
+    roles = names_of_those_who_may(error.permission, is_staff=current_user.is_staff and not view)
     text = gettext(
         "This needs the permission “%(permission)s”. Your role is %(role)s.",
         permission=permission_name(error.permission),
-        role=role_name(current_user.role),
+        role=role_name(view.role if view else current_user.role),
     )
     who = gettext("Who has it: %(roles)s.", roles=roles) if roles else gettext("Nobody on your side has it.")
     return render_error(status=403, title=_words(403)[0], text=f"{text} {who}")
@@ -107,6 +109,20 @@ def _page() -> str:
     """What is written down of the address that was asked for: the rule and not the path where that holds a token."""
     rule = request.url_rule
     return str(rule) if rule and "token" in rule.arguments else request.path
+
+
+def _only_looking(error: OnlyLooking) -> Response:
+    """Who views as a tenant tried something else."""
+    text = gettext(
+        "You view the portal as %(tenant)s, to read. End the view to go on as yourself.", tenant=g.view.tenant_name
+    )
+    return render_error(
+        status=403,
+        title=_words(403)[0],
+        text=text,
+        back_url=url_for("tenant.home"),
+        back_label=gettext("Go on reading"),
+    )
 
 
 def _csrf_error(error: CSRFError) -> Response:

@@ -15,8 +15,8 @@ from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
-from app.domain.accounts.roles import SENSITIVE, Permission, Role, who_may
-from app.domain.accounts.sign_in import FoundSignIn
+from app.domain.accounts.roles import READING, SENSITIVE, Permission, Role, who_may
+from app.domain.accounts.sign_in import FoundSignIn, View
 from app.web.auth.next_page import local_page
 from app.web.kit.render import is_htmx, redirect_to
 
@@ -27,8 +27,9 @@ OPEN_ENDPOINTS = MAILED_LINKS | SIGNING_IN | {"static", "healthz", "readyz", "ga
 OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
 SETTING_UP = frozenset({"account.security", "account.confirm", "auth.logout"})
 CONFIRMED_FOR = timedelta(minutes=15)  # how long a proof of identity opens what is sensitive
+OPEN_TO_VIEWS = frozenset({"viewing.end", "auth.logout", "auth.index"})  # while staff view as a tenant
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-View = TypeVar("View", bound=Callable[..., Any])
+AnyView = TypeVar("AnyView", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships
     role: Role
     confirmed_at: datetime  # when they last proved who they are
     lacks_second_factor: bool  # which is demanded of the role: nothing is open but to set one up
+    view: View | None = None  # staff who look at a tenant's pages
     due: bool = False  # the sign-in should be noted as seen
 
     def get_id(self) -> str:
@@ -55,7 +57,9 @@ class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships
         return self.tenant_id is None
 
     def may(self, permission: Permission) -> bool:
-        """Whether the visitor's role has the permission."""
+        """Whether the visitor's role has the permission; who views as a tenant, as that tenant's role and to read."""
+        if self.view:
+            return permission in READING and self.view.role in who_may(permission, is_staff=False)
         return self.role in who_may(permission, is_staff=self.is_staff)
 
 
@@ -74,10 +78,14 @@ class MissingPermission(Forbidden):
         self.permission = permission
 
 
-def needs(permission: Permission, *, to_change: Permission | None = None) -> Callable[[View], View]:
+class OnlyLooking(Forbidden):
+    """The visitor views the portal as a tenant, which changes nothing and shows nothing else."""
+
+
+def needs(permission: Permission, *, to_change: Permission | None = None) -> Callable[[AnyView], AnyView]:
     """Name what a view needs, below its route; `to_change` is for its unsafe methods where they need more."""
 
-    def mark(view: View) -> View:
+    def mark(view: AnyView) -> AnyView:
         view.needs = Needs(permission, to_change or permission)  # type: ignore[attr-defined]
         return view
 
@@ -119,8 +127,12 @@ def require_rights() -> ResponseReturnValue | None:
     visitor = current_user._get_current_object()
     if not visitor.is_authenticated:
         return redirect_to(url_for("auth.login", next=_page_to_return_to()))
-    _check_side(visitor)
-    _check_permission(visitor)
+    if visitor.view:
+        _check_view(visitor.view)
+    else:
+        _check_side(visitor)
+    if not visitor.view or request.endpoint not in OPEN_TO_VIEWS:
+        _check_permission(visitor)
     if visitor.lacks_second_factor and not _helps_to_set_one_up():
         return redirect_to(url_for("account.security"))
     if visitor.due:
@@ -131,12 +143,22 @@ def require_rights() -> ResponseReturnValue | None:
 def _check_side(visitor: Visitor) -> None:
     """To a tenant's user the provider's pages do not exist, nor to staff the tenants'. Sets `g.tenant_id`, the one
     tenant that a tenant's pages may ask about."""
-    if request.blueprint == "provider" and not visitor.is_staff:
+    if request.blueprint in ("provider", "viewing") and not visitor.is_staff:
         abort(404)
     if request.blueprint == "tenant":
         if visitor.tenant_id is None:
             abort(404)
         g.tenant_id = visitor.tenant_id
+
+
+def _check_view(view: View) -> None:
+    """Who views as a tenant reads that tenant's pages, ends the view or signs out. Sets `g.tenant_id` and `g.view`."""
+    g.view = view
+    if request.endpoint in OPEN_TO_VIEWS:
+        return
+    if request.method not in SAFE_METHODS or request.blueprint != "tenant":
+        raise OnlyLooking
+    g.tenant_id = view.tenant_id
 
 
 def _check_permission(visitor: Visitor) -> None:
@@ -209,14 +231,15 @@ def sign_out() -> None:
     session.clear()
 
 
-def still_signed_in(token: str) -> bool:
-    """For answers that last: asks the database anew whether the sign-in still counts."""
-    return _find(token) is not None
+def still_signed_in(token: str, view: View | None) -> bool:
+    """For answers that last: asks the database anew whether the sign-in still counts, and is still of this view."""
+    found = _find(token)
+    return found is not None and found.view == view
 
 
 def home_url() -> str:
     """Where the visitor's pages begin."""
-    return url_for("provider.home" if current_user.is_staff else "tenant.home")
+    return url_for("provider.home" if current_user.is_staff and not current_user.view else "tenant.home")
 
 
 def _load_visitor(token: str) -> Visitor | None:
@@ -225,7 +248,9 @@ def _load_visitor(token: str) -> Visitor | None:
         return None
     due = accounts.is_due(found, utc_now())
     who = (found.account_id, found.email, found.name, found.tenant_id, found.role)
-    return Visitor(token, *who, found.confirmed_at, found.lacks_second_factor, due)
+    may_view = found.role in who_may(Permission.VIEW_AS_TENANT, is_staff=found.tenant_id is None)
+    view = found.view if found.view and may_view else None
+    return Visitor(token, *who, found.confirmed_at, found.lacks_second_factor, view, due)
 
 
 def _find(token: str) -> FoundSignIn | None:

@@ -113,16 +113,16 @@ def fragment(tenant_id: int, **context: Any) -> str:
 def stream(tenant_id: int, **context: Any) -> Response:
     """Server-sent events: the fragment again at each change of the tenant's meters. 204 when all streams are taken.
 
-    Ends when the visitor's sign-in does.
+    Ends when the visitor's sign-in does, or their view as a tenant.
     """
     watch: MeterWatch = current_app.extensions["meter_watch"]
     if not watch.enter(tenant_id):
         return Response(status=204)
-    token = current_user.token
+    token, view = current_user.token, current_user.view
     mark = accounts.mark_of(token)
 
     def draw() -> str | None:
-        return fragment(tenant_id, **context) if still_signed_in(token) else None
+        return fragment(tenant_id, **context) if still_signed_in(token, view) else None
 
     events = _Events(watch, tenant_id, stream_with_context(_events(watch, tenant_id, mark, draw)))
     return Response(

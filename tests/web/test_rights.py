@@ -181,7 +181,7 @@ def expected(w: world.World, name: str, asked: Asked, needed: Needs) -> str:
     if account is None:
         return "sign in"
     side = asked.rule.endpoint.partition(".")[0]
-    if (side == "provider" and not account.is_staff) or (side == "tenant" and account.is_staff):
+    if (side in ("provider", "viewing") and not account.is_staff) or (side == "tenant" and account.is_staff):
         return "no such page"
     permission = needed.to_look if asked.method == "GET" else needed.to_change
     if account.role not in who_may(permission, is_staff=account.is_staff):

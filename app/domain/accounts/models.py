@@ -53,7 +53,13 @@ class SignIn(Base):
     """One browser's session. The cookie holds a random token, this row its SHA-256."""
 
     __tablename__ = "sign_in"
-    __table_args__ = (Index("sign_ins_ended", "ended_at", **_where("ended_at IS NOT NULL")),)
+    __table_args__ = (
+        CheckConstraint(
+            "(viewed_tenant_id IS NULL) = (viewed_as IS NULL) AND (viewed_tenant_id IS NULL) = (viewed_until IS NULL)",
+            name="view_is_whole",
+        ),
+        Index("sign_ins_ended", "ended_at", **_where("ended_at IS NOT NULL")),
+    )
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[Ref] = mapped_column(ForeignKey("account.id"), index=True)
     address: Mapped[Code]
@@ -62,6 +68,9 @@ class SignIn(Base):
     seen_at: Mapped[Utc]
     confirmed_at: Mapped[Utc]  # when the person last proved who they are
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    viewed_tenant_id: Mapped[Ref | None] = mapped_column(ForeignKey("tenant.id"))  # see viewing.py
+    viewed_as: Mapped[str | None] = mapped_column(String(16))
+    viewed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     account: Mapped[Account] = relationship(lazy="joined")
 

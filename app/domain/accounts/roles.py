@@ -109,6 +109,9 @@ TABLE: dict[Permission, Grant] = {
     Permission.ERASE_DATA: _to("owner"),
 }
 
+# What a look at the portal as a tenant is limited to.
+READING = frozenset(permission for permission in Permission if permission.startswith("read_"))
+
 # On money, roles, keys and what opens the door to them: the person is asked again who they are.
 SENSITIVE = frozenset(
     {

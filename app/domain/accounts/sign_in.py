@@ -150,7 +150,7 @@ def open_session(session: Session, account: Account, *, address: str, user_agent
     token = secrets.token_urlsafe(32)
     session.add(
         SignIn(
-            token_hash=_hash(token),
+            token_hash=hash_of(token),
             account_id=account.id,
             address=network_of(address),
             user_agent=user_agent.replace("\0", "")[:255],
@@ -166,6 +166,16 @@ def open_session(session: Session, account: Account, *, address: str, user_agent
     return token
 
 
+class View(NamedTuple):
+    """The tenant whose pages a sign-in of staff looks at; see viewing.py."""
+
+    tenant_id: int
+    slug: str
+    tenant_name: str
+    role: Role
+    until: datetime
+
+
 class FoundSignIn(NamedTuple):
     """Who signed in, as plain values."""
 
@@ -177,14 +187,16 @@ class FoundSignIn(NamedTuple):
     seen_at: datetime
     confirmed_at: datetime
     lacks_second_factor: bool  # one is demanded of the role, and the account has none
+    view: View | None  # of a tenant's pages, by staff
 
 
 # Runs before every page: text costs the driver's work, a statement built by the ORM several times that.
 _FIND = """
 SELECT a.id, a.email, a.name, a.tenant_id, a.role, s.seen_at, s.confirmed_at,
   NOT a.has_second_factor AND EXISTS (
-    SELECT 1 FROM second_factor_demand d WHERE d.of_staff = (a.tenant_id IS NULL) AND d.role = a.role)
-FROM sign_in s JOIN account a ON a.id = s.account_id
+    SELECT 1 FROM second_factor_demand d WHERE d.of_staff = (a.tenant_id IS NULL) AND d.role = a.role),
+  s.viewed_tenant_id, s.viewed_as, s.viewed_until, t.slug, t.name
+FROM sign_in s JOIN account a ON a.id = s.account_id LEFT JOIN tenant t ON t.id = s.viewed_tenant_id
 WHERE s.token_hash = :token_hash AND s.ended_at IS NULL AND s.seen_at > :seen_after AND a.disabled_at IS NULL"""
 
 
@@ -193,12 +205,27 @@ def find_session(token: str, *, now: datetime, idle: timedelta) -> FoundSignIn |
 
     None once it was ended, unused for `idle`, or the account is disabled: the absence is the answer here.
     """
-    for row in read_once(_FIND, {"token_hash": _hash(token), "seen_after": as_stamp(now - idle)}):
-        account_id, email, name, tenant_id, role, seen, confirmed, lacks = row
+    for row in read_once(_FIND, {"token_hash": hash_of(token), "seen_after": as_stamp(now - idle)}):
+        account_id, email, name, tenant_id, role, seen, confirmed, lacks, *viewed = row
+        view = _view(now, *viewed) if viewed[0] is not None else None
         return FoundSignIn(
-            account_id, email, name, tenant_id, Role(role), as_moment(seen), as_moment(confirmed), bool(lacks)
+            account_id,
+            email,
+            name,
+            tenant_id,
+            Role(role),
+            as_moment(seen),
+            as_moment(confirmed),
+            bool(lacks),
+            view,
         )
     return None
+
+
+def _view(now: datetime, tenant_id: int, role: str, until: datetime | str, slug: str, name: str) -> View | None:
+    """The view, unless its time is over."""
+    ends_at = as_moment(until)
+    return View(tenant_id, slug, name, Role(role), ends_at) if now < ends_at else None
 
 
 def is_due(sign_in: FoundSignIn, now: datetime) -> bool:
@@ -209,31 +236,33 @@ def is_due(sign_in: FoundSignIn, now: datetime) -> bool:
 def touch(session: Session, token: str, *, now: datetime) -> None:
     """Note that the browser was seen. Of several requests at once, the first one writes."""
     session.execute(
-        update(SignIn).where(SignIn.token_hash == _hash(token), SignIn.seen_at <= now - SEEN_EVERY).values(seen_at=now)
+        update(SignIn)
+        .where(SignIn.token_hash == hash_of(token), SignIn.seen_at <= now - SEEN_EVERY)
+        .values(seen_at=now)
     )
 
 
 def note_confirmed(session: Session, token: str, *, now: datetime) -> None:
     """Note that whoever sits at this browser has just proven who they are, again."""
-    session.execute(update(SignIn).where(SignIn.token_hash == _hash(token)).values(confirmed_at=now))
+    session.execute(update(SignIn).where(SignIn.token_hash == hash_of(token)).values(confirmed_at=now))
 
 
 def end_session(session: Session, token: str, *, now: datetime) -> None:
     """Sign one browser out; doing it twice is doing it once."""
-    _end(session, SignIn.token_hash == _hash(token), now=now)
+    _end(session, SignIn.token_hash == hash_of(token), now=now)
 
 
 def sign_out(session: Session, token: str, *, now: datetime) -> None:
     """As `end_session`, by the person: an entry in the trail, once."""
-    account_id = session.scalar(select(SignIn.account_id).where(SignIn.token_hash == _hash(token)))
-    ended = _end(session, SignIn.token_hash == _hash(token), now=now)
+    account_id = session.scalar(select(SignIn.account_id).where(SignIn.token_hash == hash_of(token)))
+    ended = _end(session, SignIn.token_hash == hash_of(token), now=now)
     if account_id and ended:
         _note_ended(session, account_id, ended, session.get_one(Account, account_id).email, now)
 
 
 def end_all(session: Session, account_id: int, *, now: datetime, but: str = "") -> int:
     """Sign the account out everywhere, except where the token is `but`. Returns how many were ended."""
-    return _end(session, SignIn.account_id == account_id, SignIn.token_hash != _hash(but), now=now)
+    return _end(session, SignIn.account_id == account_id, SignIn.token_hash != hash_of(but), now=now)
 
 
 def _end(session: Session, *which: ColumnElement[bool], now: datetime) -> int:
@@ -242,7 +271,7 @@ def _end(session: Session, *which: ColumnElement[bool], now: datetime) -> int:
 
 def mark_of(token: str) -> str:
     """What names a sign-in to its owner, and opens nothing: the beginning of the token's hash."""
-    return _hash(token)[:MARK_LENGTH]
+    return hash_of(token)[:MARK_LENGTH]
 
 
 def sign_ins_of(session: Session, account_id: int, *, now: datetime, idle: timedelta) -> list[SignIn]:
@@ -315,5 +344,6 @@ def set_password(
     audit.record(session, actor, "account.password", f"account:{account.email}", now=now, tenant_id=account.tenant_id)
 
 
-def _hash(token: str) -> str:
+def hash_of(token: str) -> str:
+    """What is kept of a sign-in's token."""
     return hashlib.sha256(token.encode()).hexdigest()
