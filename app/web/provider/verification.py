@@ -51,5 +51,7 @@ def check_words() -> dict[str, str]:
         "usage_lines": gettext("Usage lines of invoices and what lay beyond the limits"),
         "billed_once": gettext("One invoice for each period and reason"),
         "number_gaps": gettext("Invoice numbers without gaps"),
+        "prepaid_credit": gettext("What a tenant paid in advance and its ledger"),
+        "prepaid_tax": gettext("The tax on what is paid in advance and the tenant's tax rate"),
         "audit_chain": gettext("The audit trail as it was written"),
     }
