@@ -8,7 +8,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache, partial
 from time import monotonic
 from typing import Annotated, Any, TypeVar
@@ -200,6 +200,7 @@ def _close_queue(connection: DBAPIConnection, record: ConnectionPoolEntry) -> No
 
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)\b")
+_ANY = re.compile(r"= ANY\(:([a-z_]+)\)")
 READS = "reads"  # the bind whose connections are outside any transaction
 
 
@@ -211,8 +212,7 @@ def read_once(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, 
     meanwhile, as after a restart of the server, is tried once more.
     """
     engine = db.engines[READS]
-    if engine.dialect.name == "postgresql":
-        statement = named_for_psycopg(statement)
+    statement, parameters = for_driver(engine.dialect, statement, parameters)
     for is_last in (False, True):
         try:
             return _read(engine, statement, parameters)
@@ -264,17 +264,39 @@ def _close_idle(engine: Engine) -> None:
         connection.close()
 
 
+def for_driver(dialect: Dialect, statement: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """A statement with `:names`, and `= ANY(:names)` for one of a list, as the driver wants it; and its values.
+
+    A list is an array to PostgreSQL, whose planner guesses that it is short, and so looks each member up.
+    SQLite keeps moments as text in UTC without an offset (see UtcDateTime), and dates as text.
+    """
+    if dialect.name == "sqlite":
+        return _any_for_sqlite(statement), {
+            name: value if type(value) in _AS_IT_IS else _for_sqlite(value) for name, value in values.items()
+        }
+    return named_for_psycopg(statement), values
+
+
 @lru_cache(maxsize=256)
 def named_for_psycopg(statement: str) -> str:
     """A statement with `:names` as psycopg wants it."""
     return _NAMED.sub(r"%(\1)s", statement)
 
 
-def as_stamp(moment: datetime) -> datetime | str:
-    """A moment as `read_once` compares it: SQLite keeps text without an offset."""
-    if db.engine.dialect.name == "sqlite":
-        return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-    return moment
+@lru_cache(maxsize=256)
+def _any_for_sqlite(statement: str) -> str:
+    return _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", statement)
+
+
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+
+
+def _for_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def as_moment(value: datetime | str) -> datetime:

@@ -5,27 +5,24 @@ For those of call control and of counting usage: SQLAlchemy costs four times as 
 
 from collections import namedtuple
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.db import as_moment, named_for_psycopg
+from app.db import as_moment, for_driver
 
 
 def run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tuple[list[Any], int]:
-    """What `statement` with `:names` returns, as named tuples, and how many rows it touched.
+    """What `statement` with `:names` (see `for_driver`) returns, as named tuples, and how many rows it touched.
 
     Columns called `…_at` are aware moments and `…_on` dates on both databases. Raises what SQLAlchemy would.
     """
-    is_sqlite = connection.dialect.name == "sqlite"
     driver: Any = connection.connection.dbapi_connection
     cursor = driver.cursor()
     try:
-        _execute(
-            cursor, statement if is_sqlite else named_for_psycopg(statement), _kept(values) if is_sqlite else values
-        )
+        _execute(cursor, *for_driver(connection.dialect, statement, values))
         if cursor.description is None:
             return [], int(cursor.rowcount)
         rows = cursor.fetchall()
@@ -57,17 +54,6 @@ def _as_sqlalchemy(connection: Connection, statement: str, values: Any, error: E
 
 def _execute(cursor: Any, statement: str, values: Mapping[str, Any] | list[tuple[Any, ...]]) -> None:
     (cursor.executemany if isinstance(values, list) else cursor.execute)(statement, values)
-
-
-def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Moments and dates as SQLite keeps them: text, a moment in UTC without its offset (see app.db.UtcDateTime)."""
-    return {name: _text(value) if isinstance(value, date) else value for name, value in values.items()}
-
-
-def _text(value: date) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-    return value.isoformat()
 
 
 _shapes: dict[str, tuple[Any, tuple[tuple[int, bool], ...]]] = {}  # of each statement, of which there are few

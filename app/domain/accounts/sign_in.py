@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Invalid, NotFound, Throttled
 from app.core.ids import new_id
-from app.db import as_moment, as_stamp, db, read_once, rowcount, run_in_transaction
+from app.db import as_moment, db, read_once, rowcount, run_in_transaction
 from app.domain.accounts import links, passwords
 from app.domain.accounts.models import MARK_LENGTH, Account, MailedLink, SignIn, SignInAttempt
 from app.domain.accounts.roles import Role
@@ -205,7 +205,7 @@ def find_session(token: str, *, now: datetime, idle: timedelta) -> FoundSignIn |
 
     None once it was ended, unused for `idle`, or the account is disabled: the absence is the answer here.
     """
-    for row in read_once(_FIND, {"token_hash": hash_of(token), "seen_after": as_stamp(now - idle)}):
+    for row in read_once(_FIND, {"token_hash": hash_of(token), "seen_after": now - idle}):
         account_id, email, name, tenant_id, role, seen, confirmed, lacks, *viewed = row
         view = _view(now, *viewed) if viewed[0] is not None else None
         return FoundSignIn(
@@ -283,7 +283,7 @@ def sign_ins_of(session: Session, account_id: int, *, now: datetime, idle: timed
 def ended_since(moment: datetime) -> set[str]:
     """The marks of the sign-ins that ended after `moment`, in one statement outside any transaction."""
     statement = "SELECT token_hash FROM sign_in WHERE ended_at > :moment"
-    return {token_hash[:MARK_LENGTH] for (token_hash,) in read_once(statement, {"moment": as_stamp(moment)})}
+    return {token_hash[:MARK_LENGTH] for (token_hash,) in read_once(statement, {"moment": moment})}
 
 
 def end_own(session: Session, account_id: int, mark: str, *, actor: str, now: datetime) -> None:

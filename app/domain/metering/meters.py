@@ -245,7 +245,7 @@ FROM tenant t
 LEFT JOIN subscription s ON s.tenant_id = t.id AND s.ended_at IS NULL
 LEFT JOIN package p ON p.id = s.package_id
 LEFT JOIN meter m ON m.tenant_id = t.id AND (m.period_on >= :horizon OR m.period_on = :no_period)
-WHERE t.id IN ({tenant_ids})
+WHERE t.id = ANY(:tenant_ids)
 GROUP BY t.id, t.status, t.name, t.timezone, t.country, s.anchor_on, s.status, s.pending_at, p.id, p.revision_id"""
 
 
@@ -254,13 +254,7 @@ def fingerprints(tenant_ids: list[int], *, now: datetime) -> dict[int, str]:
 
     One statement, outside any transaction: it is asked at every look and every poll.
     """
-    found = read_once(
-        _FINGERPRINTS.format(tenant_ids=", ".join(map(str, tenant_ids))),  # numbers: there is nothing to escape
-        {
-            "horizon": _horizon(now).isoformat(),
-            "no_period": NO_PERIOD.isoformat(),
-        },
-    )
+    found = read_once(_FINGERPRINTS, {"tenant_ids": tenant_ids, "horizon": _horizon(now), "no_period": NO_PERIOD})
     return {row[0]: "/".join(map(str, row[1:])) for row in found}
 
 

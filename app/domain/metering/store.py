@@ -29,7 +29,7 @@ JOIN tenant t ON t.id = n.tenant_id
 LEFT JOIN subscription s ON s.tenant_id = t.id AND {which}
 LEFT JOIN package p ON p.id = s.package_id
 LEFT JOIN package_revision r ON r.id = p.revision_id
-WHERE n.name {in_list}"""
+WHERE n.name = ANY(:names)"""
 
 _LIVE = "s.ended_at IS NULL"
 _LAST = "s.ended_at = (SELECT max(e.ended_at) FROM subscription e WHERE e.tenant_id = t.id)"
@@ -37,15 +37,11 @@ _LAST = "s.ended_at = (SELECT max(e.ended_at) FROM subscription e WHERE e.tenant
 _RULES = """
 SELECT c.code, c.kind, c.first_step, c.next_step, l.revision_id, l.included, l.at_limit, l.overage_price_micros,
        EXISTS (SELECT 1 FROM package_limit o WHERE o.resource_code = c.code AND o.rollover_periods > 0) AS rolls_over
-FROM resource c LEFT JOIN package_limit l ON l.resource_code = c.code AND l.revision_id {in_list}"""
+FROM resource c LEFT JOIN package_limit l ON l.resource_code = c.code AND l.revision_id = ANY(:revision_ids)"""
 
 _KNOWN = """
-SELECT external_id, tenant_id, content_hash FROM usage_record WHERE source_id = :source_id AND external_id {in_list}"""
-
-_IN = {
-    "postgresql": "IN (SELECT json_array_elements_text(:given::json){cast})",
-    "sqlite": "IN (SELECT value FROM json_each(:given))",
-}
+SELECT external_id, tenant_id, content_hash FROM usage_record
+WHERE source_id = :source_id AND external_id = ANY(:external_ids)"""
 
 _RECORD = {
     "tenant_id": "bigint",
@@ -146,7 +142,8 @@ DO UPDATE SET quantity = usage_day.quantity + excluded.quantity, records = usage
 }
 
 _UNREPORTED_BY_CALL = """
-SELECT tenant_id, id, call_id FROM hold WHERE source_id = :source_id AND reported_at IS NULL AND call_id {in_list}"""
+SELECT tenant_id, id, call_id FROM hold
+WHERE source_id = :source_id AND reported_at IS NULL AND call_id = ANY(:call_ids)"""
 # `+id` keeps SQLite from walking the primary key, which holds every call there ever was.
 _HOLDS_DUE = """
 SELECT tenant_id, id FROM hold
@@ -186,18 +183,18 @@ def subscribers(connection: Connection, names: Iterable[str], now: datetime, *, 
 
     `change_due`: the subscription should have been moved to another package, or ended, by now.
     """
-    template = _SUBSCRIBERS.replace("{which}", _LAST if ended else _LIVE)
-    return _read(connection, template, names, now=now)
+    statement = _SUBSCRIBERS.format(which=_LAST if ended else _LIVE)
+    return driver.run(connection, statement, {"names": list(names), "now": now})[0]
 
 
 def rules(connection: Connection, revision_ids: Iterable[int]) -> list[Any]:
     """Every resource with its billing step, and the limit that each revision sets on it."""
-    return _read(connection, _RULES, revision_ids, cast="::bigint")
+    return driver.run(connection, _RULES, {"revision_ids": list(revision_ids)})[0]
 
 
 def known_records(connection: Connection, source_id: int, external_ids: Iterable[str]) -> list[Any]:
     """Which of these identities are stored already, for which tenant and with what content."""
-    return _read(connection, _KNOWN, external_ids, source_id=source_id)
+    return driver.run(connection, _KNOWN, {"external_ids": list(external_ids), "source_id": source_id})[0]
 
 
 def insert_records(connection: Connection, rows: Rows) -> int:
@@ -237,7 +234,7 @@ def add_to_days(connection: Connection, rows: Rows) -> None:
 
 def unreported_by_call(connection: Connection, source_id: int, call_ids: Iterable[str]) -> list[Any]:
     """The holds of these calls of a source whose CDR has not come yet."""
-    return _read(connection, _UNREPORTED_BY_CALL, call_ids, source_id=source_id)
+    return driver.run(connection, _UNREPORTED_BY_CALL, {"call_ids": list(call_ids), "source_id": source_id})[0]
 
 
 def holds_due(connection: Connection, now: datetime, tenant_id: int | None, most: int) -> list[Any]:
@@ -259,8 +256,3 @@ def end_holds(
 
 def _given_as(rows: Any) -> dict[str, str]:
     return {"given": _encode(rows).decode()}
-
-
-def _read(connection: Connection, template: str, given: Iterable[Any], *, cast: str = "", **values: Any) -> list[Any]:
-    in_list = _IN[connection.dialect.name].format(cast=cast)
-    return driver.run(connection, template.format(in_list=in_list), {**values, **_given_as(list(given))})[0]
