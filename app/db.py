@@ -267,25 +267,24 @@ def _close_idle(engine: Engine) -> None:
 def for_driver(dialect: Dialect, statement: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """A statement with `:names`, and `= ANY(:names)` for one of a list, as the driver wants it; and its values.
 
-    A list is an array to PostgreSQL, whose planner guesses that it is short, and so looks each member up.
     SQLite keeps moments as text in UTC without an offset (see UtcDateTime), and dates as text.
     """
+    alone = tuple(name for name, value in values.items() if type(value) is list and len(value) == 1)
+    if alone:
+        values = {**values, **{name: values[name][0] for name in alone}}
     if dialect.name == "sqlite":
-        return _any_for_sqlite(statement), {
-            name: value if type(value) in _AS_IT_IS else _for_sqlite(value) for name, value in values.items()
-        }
-    return named_for_psycopg(statement), values
+        values = {name: value if type(value) in _AS_IT_IS else _for_sqlite(value) for name, value in values.items()}
+    return _worded(dialect.name, statement, alone), values
 
 
-@lru_cache(maxsize=256)
-def named_for_psycopg(statement: str) -> str:
-    """A statement with `:names` as psycopg wants it."""
+@lru_cache(maxsize=512)
+def _worded(dialect: str, statement: str, alone: tuple[str, ...]) -> str:
+    """Lists of one, which are most, are compared as what is in them: a planner that expects several scans the table."""
+    for name in alone:
+        statement = statement.replace(f"= ANY(:{name})", f"= :{name}")
+    if dialect == "sqlite":
+        return _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", statement)
     return _NAMED.sub(r"%(\1)s", statement)
-
-
-@lru_cache(maxsize=256)
-def _any_for_sqlite(statement: str) -> str:
-    return _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", statement)
 
 
 _AS_IT_IS = frozenset({str, int, bool, type(None)})

@@ -23,11 +23,13 @@ def run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tu
     cursor = driver.cursor()
     try:
         _execute(cursor, *for_driver(connection.dialect, statement, values))
-        if cursor.description is None:
+        if statement not in _shapes:  # psycopg makes an object for each column, each time that it describes them
+            described = cursor.description
+            _shapes[statement] = _shape(tuple(column[0] for column in described)) if described else None
+        shape = _shapes[statement]
+        if shape is None:
             return [], int(cursor.rowcount)
         rows = cursor.fetchall()
-        if (shape := _shapes.get(statement)) is None:  # psycopg makes an object for each column that it describes
-            shape = _shapes.setdefault(statement, _shape(tuple(column[0] for column in cursor.description)))
     except connection.dialect.loaded_dbapi.Error as error:
         raise _as_sqlalchemy(connection, statement, values, error) from error
     finally:
@@ -56,7 +58,8 @@ def _execute(cursor: Any, statement: str, values: Mapping[str, Any] | list[tuple
     (cursor.executemany if isinstance(values, list) else cursor.execute)(statement, values)
 
 
-_shapes: dict[str, tuple[Any, tuple[tuple[int, bool], ...]]] = {}  # of each statement, of which there are few
+# Of each statement, of which there are few; None of those that return nothing.
+_shapes: dict[str, tuple[Any, tuple[tuple[int, bool], ...]] | None] = {}
 
 
 def _shape(names: tuple[str, ...]) -> tuple[Any, tuple[tuple[int, bool], ...]]:

@@ -49,6 +49,8 @@ def measured(setting: Setting, page: Load, post: Load) -> tuple[list[Row], list[
         fill(setting, FEW)
         with portal(setting) as server:
             cookie = {"Cookie": setting.sign_in(server.base)}
+            load.warm_up(server, load.whole_calls(setting.key))
+            setting.analyze()
             few = requests_of(server, setting, cookie)
             few["a call's three requests"] = measure(server, script=load.whole_calls(setting.key))
             crowds = list(crowded(server, setting))

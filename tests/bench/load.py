@@ -97,6 +97,11 @@ def measure(server: Server, path: str = "/", *, headers: dict[str, str] | None =
     return Load(found["requests"] / found["micros"] * 1e6, cpu, found["median"] / 1000, found["worst"] / 1000)
 
 
+def warm_up(server: Server, script: str) -> None:
+    """A second of it, not measured."""
+    _wrk(server.base + "/", 1, {}, script)
+
+
 def alone(act: Callable[[], object]) -> Load:
     """The same of `act`, done again and again in this process."""
     act()

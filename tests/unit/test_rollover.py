@@ -44,7 +44,7 @@ periods = st.lists(
 @given(periods, st.integers(0, 4), st.none() | st.integers(0, 500))
 def test_nothing_is_carried_that_was_not_left(past, lives, cap):
     carried = carried_in(past, Rule(lives, cap))
-    assert 0 <= carried <= sum(period.included or 0 for period in past[len(past) - lives :] if lives)
+    assert 0 <= carried <= sum(period.included or 0 for period in past[-lives:] if lives)
     assert cap is None or carried <= cap
 
 

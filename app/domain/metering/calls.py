@@ -25,7 +25,6 @@ from app.domain.metering.limit_events import BALANCE_EXHAUSTED, AtLimit
 from app.domain.metering.models import NO_PERIOD
 from app.domain.subscriptions import moves
 
-RESOURCES = {"voice": "voice_minutes", "fax": "fax_pages"}
 MESSAGES = {
     "unknown_tenant": "No tenant is known by this name.",
     "tenant_suspended": "The tenant is suspended.",
@@ -250,7 +249,7 @@ def _extend(
     connection: Connection, row: Any, name: HoldName, seconds_used: int | None, terms: Terms, now: datetime
 ) -> Decision:
     meter = _meter(row, row.period_on)
-    if row.granted and row.resource_code == RESOURCES["voice"]:
+    if row.granted and row.resource_code == holds.RESOURCES["voice"]:
         used = math.ceil((now - row.created_at).total_seconds()) if seconds_used is None else seconds_used
         wanted = billed_quantity(used + terms.seconds, row.first_step, row.next_step) - row.granted
         extra, standing = _reserve(connection, meter, row, wanted, row.granted)
@@ -287,7 +286,7 @@ def _reserve(
 
 
 def _find_caller(session: Session, source_id: int, call: Call, now: datetime) -> Any:
-    arguments = (source_id, call.tenant, call.call_id, RESOURCES[call.kind], now)
+    arguments = (source_id, call.tenant, call.call_id, holds.RESOURCES[call.kind], now)
     row = call_store.find_caller(session.connection(), *arguments)
     if row is not None and row.change_due:
         moves.take_effect(session, now=now, tenant_ids=[row.tenant_id])

@@ -18,6 +18,7 @@ from app.domain.metering.models import NO_PERIOD, Hold
 from app.domain.tenants.models import Tenant
 
 CONCURRENT = "concurrent_calls"
+RESOURCES = {"voice": "voice_minutes", "fax": "fax_pages"}  # by kind of call
 MOST_AT_ONCE = 500  # holds that expire in one transaction
 
 MeterKey = tuple[int, str, str]  # tenant, resource, first day of the period

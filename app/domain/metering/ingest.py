@@ -147,7 +147,10 @@ class _Batch:
         self.resources: dict[str, Any] = {}
         self.limits: dict[tuple[int, str], Any] = {}
         self.rolling: set[str] = set()
-        for rule in store.rules(self.connection, revisions):
+        codes = {event.resource for event in events}
+        if any(event.hold or event.call_id for event in events):  # which may free what is on hold on these
+            codes.update(holds.RESOURCES.values())
+        for rule in store.rules(self.connection, codes, revisions):
             self.resources[rule.code] = rule
             if rule.rolls_over:
                 self.rolling.add(rule.code)

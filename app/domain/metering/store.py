@@ -37,7 +37,8 @@ _LAST = "s.ended_at = (SELECT max(e.ended_at) FROM subscription e WHERE e.tenant
 _RULES = """
 SELECT c.code, c.kind, c.first_step, c.next_step, l.revision_id, l.included, l.at_limit, l.overage_price_micros,
        EXISTS (SELECT 1 FROM package_limit o WHERE o.resource_code = c.code AND o.rollover_periods > 0) AS rolls_over
-FROM resource c LEFT JOIN package_limit l ON l.resource_code = c.code AND l.revision_id = ANY(:revision_ids)"""
+FROM resource c LEFT JOIN package_limit l ON l.resource_code = c.code AND l.revision_id = ANY(:revision_ids)
+WHERE c.code = ANY(:codes)"""
 
 _KNOWN = """
 SELECT external_id, tenant_id, content_hash FROM usage_record
@@ -187,9 +188,9 @@ def subscribers(connection: Connection, names: Iterable[str], now: datetime, *, 
     return driver.run(connection, statement, {"names": list(names), "now": now})[0]
 
 
-def rules(connection: Connection, revision_ids: Iterable[int]) -> list[Any]:
-    """Every resource with its billing step, and the limit that each revision sets on it."""
-    return driver.run(connection, _RULES, {"revision_ids": list(revision_ids)})[0]
+def rules(connection: Connection, codes: Iterable[str], revision_ids: Iterable[int]) -> list[Any]:
+    """These resources with their billing steps, and the limit that each revision sets on them."""
+    return driver.run(connection, _RULES, {"codes": list(codes), "revision_ids": list(revision_ids)})[0]
 
 
 def known_records(connection: Connection, source_id: int, external_ids: Iterable[str]) -> list[Any]:
