@@ -52,6 +52,8 @@ class Settings:
     POLL_SECONDS: float = 0.4  # how often a worker looks for changed meters
     CALL_GRANT_SECONDS: int = 1800  # what a call is granted at once unless it asks for less
     HOLD_GRACE_SECONDS: int = 120  # ringing and the way of the CDR: how long a hold outlives its grant
+    RATE_LIMIT_KEY: int = 20_000  # requests of one API key within 10 seconds; 0: any number
+    RATE_LIMIT_ADDRESS: int = 100  # requests without a valid key from one address within 10 seconds; 0: any number
     SESSION_DAYS: int = 14  # a sign-in ends after so many days without use
     OIDC_ISSUER: str = ""  # of an OpenID Connect provider, with which staff may sign in; empty: by password alone
     OIDC_CLIENT_ID: str = ""

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app import mail, notices
 from app.core.clock import utc_now
 from app.db import run_in_transaction
-from app.domain.accounts import links, recovery
+from app.domain.accounts import links, rate_limits, recovery
 from app.domain.billing import dunning, issuing, run as bill_run, standing
 from app.domain.billing.dunning import Schedule
 from app.domain.billing.terms import Terms
@@ -70,6 +70,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(hours=1), delivery.forget),
     Periodic(timedelta(hours=1), quote.forget),
     Periodic(timedelta(hours=1), links.forget),
+    Periodic(timedelta(hours=1), rate_limits.forget_old),
 )
 
 

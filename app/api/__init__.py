@@ -9,6 +9,7 @@ from app.api import (
     gate,
     health,
     invoices,
+    limits,
     openapi,
     packages,
     problems,
@@ -28,6 +29,7 @@ __all__ = [
 def init_app(app: Flask) -> None:
     """Register the routes; machines carry a key instead of a cookie, so there is no forged form to fear."""
     problems.init_app(app)
+    limits.init_app(app)
     app.extensions["csrf"].exempt(bp)
     app.register_blueprint(bp)
     calls.init_app(app)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from flask import Blueprint, Response, g, request
 
-from app.api import idempotency
+from app.api import idempotency, limits
 from app.api.problems import Problem, invalid
 from app.core.clock import utc_now
 from app.core.errors import NotFound
@@ -69,25 +69,32 @@ def operation(
     takes_also: Mapping[str, Any] = MappingProxyType({}),
     also: tuple[int, ...] = (),
     query: tuple[str, ...] = (),
+    limited: Callable[[Problem], Response] | None = None,
 ) -> Callable[[View], View]:
     """Open a route to keys with `scope`, and describe it: the only way to add one, so none is undescribed.
 
     `takes` are the types a body may have, `takes_also` those of other content types, `gives` that of the answer
-    (None: 204, nothing to say); `also` the status codes beyond 200 and those of every route.
+    (None: 204, nothing to say); `also` the status codes beyond 200 and those of every route. `limited` makes the answer
+    to who sends too much, where it is not the problem itself.
     """
 
     def register(view: View) -> View:
         @wraps(view)
         def guarded(**arguments: Any) -> Response:
-            key = require_key(scope)
+            try:
+                key = require_key(scope)
+            except Problem as problem:
+                if problem.status == 429 and limited is not None:
+                    return limited(problem)
+                raise
             if key.tenant_id is not None:
                 _only_own(key, scope, arguments)
             if "\x00" in request.path:  # no name has one, and PostgreSQL refuses even to look
                 raise Problem(404, "not_found", "There is nothing at this address.")
             if idempotency.HEADER in request.headers and method != "GET":
                 raw_body()
-                return idempotency.once(lambda: view(**arguments))
-            return view(**arguments)
+                return limits.add_headers(idempotency.once(lambda: view(**arguments)))
+            return limits.add_headers(view(**arguments))
 
         operations.append(
             Operation(method, path, summary, scope, takes, gives, view.__name__, content_type, takes_also, also, query)
@@ -148,11 +155,13 @@ def _with_pointer(message: str) -> tuple[str, str]:
 
 
 def require_key(scope: str, presented: str | None = None) -> KnownKey:
-    """The request's key, or the one `presented`; kept as `g.key`. Raises Problem 401 or, without the scope, 403."""
+    """The request's key, or the one `presented`; kept as `g.key`. Raises Problem 401, 403 (scope) and 429."""
     key = accounts.verify_key(db.session(), presented, utc_now()) if presented else _presented_key()
     if key is None:
+        limits.count_stranger()
         raise Problem(401, "unauthorized", "Send a valid API key as Bearer token, or with HTTP Basic.")
     g.key = key
+    limits.count_key(key)
     if scope not in key.scopes and not (scope == "read" and "provision" in key.scopes):
         accounts.note_refused(key, scope, request.path, utc_now())
         raise Problem(403, "missing_scope", f"This key does not have the scope “{scope}”.")

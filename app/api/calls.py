@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.api.blueprint import answer, body_as, operation, raw_body
 from app.api.idempotency import is_claimed, transact
-from app.api.problems import Problem, invalid
+from app.api.problems import Problem, invalid, respond
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.errors import NotFound
@@ -85,6 +85,16 @@ class EndAnswer(msgspec.Struct):
     hold: str
 
 
+def _limited(problem: Problem) -> Response:
+    """A dialplan reads a line, whatever is wrong."""
+    if not _wants_text():
+        return respond(problem)
+    line = _line("deny", 0, "", problem.code)
+    line.status_code = problem.status
+    line.headers.extend(problem.headers)
+    return line
+
+
 @operation(
     "POST",
     "/calls/authorize",
@@ -93,6 +103,7 @@ class EndAnswer(msgspec.Struct):
     takes=(AuthorizeBody,),
     takes_also={"application/x-www-form-urlencoded": AuthorizeBody},
     gives=CallAnswer,
+    limited=_limited,
 )
 def authorize() -> Response:
     """A grant is a hold that ends with the call's CDR, its end, or by itself."""
@@ -114,6 +125,7 @@ def authorize() -> Response:
     takes_also={"application/x-www-form-urlencoded": RenewBody},
     gives=CallAnswer,
     also=(404,),
+    limited=_limited,
 )
 def renew() -> Response:
     """`seconds` count from now."""
@@ -134,6 +146,7 @@ def renew() -> Response:
     takes_also={"application/x-www-form-urlencoded": EndBody},
     gives=EndAnswer,
     also=(404,),
+    limited=_limited,
 )
 def end_call() -> Response:
     """The CDR stays what is billed. Ending an ended hold is 200."""

@@ -6,6 +6,7 @@ from flask import Flask, Response, current_app, g, request
 from sqlalchemy.exc import OperationalError, TimeoutError as PoolTimeout
 
 from app.api.blueprint import answer, require_key
+from app.api.limits import add_headers
 from app.api.problems import Problem
 from app.core.clock import utc_now
 from app.db import run_in_transaction
@@ -42,13 +43,22 @@ def gate() -> Response:
         )
         source_id, now = key.source.id, utc_now()
         decision = run_in_transaction(lambda session: calls.may_call(session, source_id, call, now=now))
-    except Problem:  # a key that was good once and is not any more opens nothing later either
+    except Problem as problem:  # a key that was good once and is not any more opens nothing later either
+        if problem.status == 429:
+            return _limited(problem)
         current_app.extensions["gate_fails_open"].pop(_presented(), None)
         raise
     except (OperationalError, PoolTimeout) as error:
         current_app.logger.error("gate without database: %s", error)
         return _without_database()
-    return answer({"allowed": decision.allowed, "reason": _REASONS[decision.reason]})
+    return add_headers(answer({"allowed": decision.allowed, "reason": _REASONS[decision.reason]}))
+
+
+def _limited(problem: Problem) -> Response:
+    """In the words of the dialplan, too."""
+    response = answer({"allowed": False, "reason": "rate-limited"}, 429)
+    response.headers.extend(problem.headers)
+    return response
 
 
 def _without_database() -> Response:

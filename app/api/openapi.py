@@ -19,6 +19,7 @@ PROBLEMS = {
     413: "Over 10 MB or 10,000 events",
     415: "Compressed body",
     422: "The body breaks a rule; errors says where",
+    429: "Too many requests within ten seconds: wait for as many as Retry-After says",
     500: "Our fault, and logged",
     503: "The database does not answer; nothing was stored",
     507: "The disk of the database is full; nothing was stored",
@@ -49,6 +50,14 @@ _PROBLEM = {
             },
         },
     },
+}
+_RATE_HEADERS = {
+    name: {"description": words, "schema": {"type": "string"}}
+    for name, words in {
+        "RateLimit-Policy": "the limit: q requests within w seconds",
+        "RateLimit": "r requests are left, for t seconds",
+        "Retry-After": "seconds to wait",
+    }.items()
 }
 _IDEMPOTENCY_KEY = {
     "name": HEADER,
@@ -146,6 +155,7 @@ def _responses(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     responses = _successes(op, by_type)
     for status in statuses(op):
         responses[str(status)] = {"description": PROBLEMS[status], **problem}
+    responses["429"]["headers"] = _RATE_HEADERS
     return responses
 
 
@@ -163,4 +173,4 @@ def _successes(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
 def statuses(op: Operation) -> list[int]:
     """The codes of its problems: those of every route, of every body, and its own."""
     unsafe = ({409} if op.is_unsafe else set()) | ({400, 413, 415, 422} if op.has_body else set())
-    return sorted({*op.also, *unsafe, 401, 403, 500, 503, 507} - {201})
+    return sorted({*op.also, *unsafe, 401, 403, 429, 500, 503, 507} - {201})

@@ -1,5 +1,6 @@
 """RFC 9457 problem details: what a machine reads when something is refused."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ class Problem(Exception):
     def __init__(self, status: int, code: str, detail: str, **more: Any) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail, self.more = status, code, detail, more
+        self.headers: Sequence[tuple[str, str]] = ()
 
 
 def invalid(code: str, detail: str, pointer: str) -> Problem:
@@ -45,7 +47,9 @@ def respond(error: Exception) -> Response:
     """The problem that `error` is."""
     match error:
         case Problem():
-            return _answer(error.status, error.code, error.detail, error.more)
+            answer = _answer(error.status, error.code, error.detail, error.more)
+            answer.headers.extend(error.headers)
+            return answer
         case DomainError():
             return _refused(error)
         case LostRace() | IntegrityError():

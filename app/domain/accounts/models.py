@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db import Base, Code, Id, Line, Ref, Utc, UtcDateTime
@@ -194,3 +194,12 @@ class IdempotencyKey(Base):
     status: Mapped[int | None]
     content_type: Mapped[Line] = mapped_column(default="")
     body: Mapped[str] = mapped_column(Text, default="")
+
+
+class RateWindow(Base):
+    """What was given out to one key or address in the window it was last seen in."""
+
+    __tablename__ = "rate_window"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)  # key:<id>, address:<network>
+    number: Mapped[Ref]  # of the window: seconds since 1970, divided by WINDOW
+    used: Mapped[int] = mapped_column(BigInteger)
