@@ -46,6 +46,7 @@ class Settings:
     STRIPE_WEBHOOK_SECRET: str = ""  # of the endpoint PUBLIC_URL/webhooks/stripe
     STRIPE_API_URL: str = "https://api.stripe.com"
     QUOTE_MINUTES: int = 15  # how long what a quote says is promised
+    METRICS_TOKEN: str = ""  # who sends it may read /metrics; empty: this machine alone
     WORKERS: int = 1  # server processes; leave at 1 with SQLite
     BLOCKING_THREADS: int = 600  # threads of a worker
     MAX_STREAMS: int = 500  # live streams a worker holds open; further pages poll

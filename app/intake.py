@@ -15,6 +15,7 @@ from app.domain.metering import holds
 from app.domain.metering.holds import CallReport
 from app.domain.metering.ingest import Report, Result, ingest
 from app.group_commit import GroupCommit
+from app.metrics import metrics
 from app.pbx import asterisk, freeswitch
 
 CHUNK = 1_000
@@ -56,6 +57,12 @@ def init_app(app: Flask) -> None:
 
 def store(source_id: int, reports: list[Report]) -> list[Result]:
     """What became of each of `reports`, stored in one transaction; a few share theirs with what comes meanwhile."""
+    results = _stored(source_id, reports)
+    metrics().note_reports(result.status for result in results)
+    return results
+
+
+def _stored(source_id: int, reports: list[Report]) -> list[Result]:
     if len(reports) > A_FEW:
         now = utc_now()
         return run_in_transaction(lambda session: ingest(session, source_id, reports, now=now))

@@ -11,6 +11,7 @@ from app.api.blueprint import answer, operation, raw_body
 from app.api.idempotency import is_claimed, transact
 from app.core.clock import utc_now
 from app.domain.metering.ingest import Report, Result, ingest
+from app.metrics import metrics
 from app.pbx import generic
 from app.pbx.generic import Decoded
 
@@ -85,7 +86,9 @@ def report_usage() -> Response:
     now = utc_now()
 
     def act(session: Session) -> Response:
-        return _answer(decoded, ingest(session, source_id, reports, now=now))
+        results = ingest(session, source_id, reports, now=now)
+        metrics().note_reports(result.status for result in results)
+        return _answer(decoded, results)
 
     return transact(act)
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import flask_migrate
@@ -20,6 +21,7 @@ from granian.server import Server
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
+from app import metrics
 from app.cli.demo import is_empty, load_demo
 from app.config import Settings
 from app.db import db
@@ -111,6 +113,12 @@ def _run(settings: Settings, address: str) -> None:
     """Serve until SIGTERM or SIGINT; workers are forked, so no connection may be open here."""
     for engine in db.engines.values():
         engine.dispose()
+    with TemporaryDirectory(prefix="ringplan-metrics-") as folder:
+        os.environ[metrics.SHARED] = folder  # its workers add their counts up there
+        _serve(settings, address)
+
+
+def _serve(settings: Settings, address: str) -> None:
     Server(
         "app.wsgi:create_served_app",
         factory=True,

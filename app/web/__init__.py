@@ -5,7 +5,7 @@ from flask_babel import Babel  # type: ignore[import-untyped]
 
 from app.config import Settings
 from app.oidc import Provider
-from app.web import account, drawn, errors, guards, live, origin, pay, provider, security, tenant, viewing
+from app.web import account, drawn, errors, guards, live, origin, pay, provider, scrape, security, tenant, viewing
 from app.web.auth import links, second, sso, views as auth  # noqa: F401  all register on one blueprint
 from app.web.kit import filters, invoice_files
 
@@ -25,6 +25,7 @@ def init_app(app: Flask) -> None:
     errors.init_app(app)
     drawn.init_app(app)
     live.init_app(app)
+    scrape.init_app(app)
     app.extensions["oidc"] = oidc = Provider.of(settings)
     app.jinja_env.globals["sso_name"] = oidc.name if oidc else ""
     app.extensions["invoice_files"] = invoice_files  # the machine interface and mails hand them out, too

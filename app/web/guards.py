@@ -23,7 +23,7 @@ from app.web.kit.render import is_htmx, redirect_to
 # The gate asks for an API key, the webhook for a signature, the second step for the first one.
 MAILED_LINKS = frozenset({"auth.forgot", "auth.reset", "auth.invitation", "auth.new_email"})  # a token proves who asks
 SIGNING_IN = frozenset({"auth.login", "auth.second", "auth.passkey", "auth.sso", "auth.sso_return"})
-OPEN_ENDPOINTS = MAILED_LINKS | SIGNING_IN | {"static", "healthz", "readyz", "gate", "stripe_webhook"}
+OPEN_ENDPOINTS = MAILED_LINKS | SIGNING_IN | {"static", "healthz", "readyz", "metrics", "gate", "stripe_webhook"}
 OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
 SETTING_UP = frozenset({"account.security", "account.confirm", "auth.logout"})
 CONFIRMED_FOR = timedelta(minutes=15)  # how long a proof of identity opens what is sensitive

@@ -20,6 +20,7 @@ from app.db import db
 from app.domain.accounts import service as accounts
 from app.domain.metering import meters
 from app.domain.tenants.models import Tenant
+from app.metrics import Metrics
 from app.web import drawn
 from app.web.guards import current_user, still_signed_in
 
@@ -33,6 +34,7 @@ class MeterWatch:
 
     def __init__(self, app: Flask) -> None:
         settings: Settings = app.config["RINGPLAN"]
+        self.metrics: Metrics = app.extensions["metrics"]
         self.app, self.most, self.pause = app, settings.MAX_STREAMS, settings.POLL_SECONDS
         self.changed = threading.Condition()
         self.watched: Counter[int] = Counter()
@@ -46,6 +48,7 @@ class MeterWatch:
             if self.watched.total() >= self.most:
                 return False
             self.watched[tenant_id] += 1
+            self.metrics.streams.inc()
             if self.poller is None:
                 self.poller = threading.Thread(target=self._poll, name="meter-watch", daemon=True)
                 self.poller.start()
@@ -55,6 +58,7 @@ class MeterWatch:
         """Count a stream out."""
         with self.changed:
             self.watched[tenant_id] -= 1
+            self.metrics.streams.dec()
             if not self.watched[tenant_id]:
                 del self.watched[tenant_id]
                 self.seen.pop(tenant_id, None)

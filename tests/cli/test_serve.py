@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.server import ROOT, LiveServer, free_port, serving
 
@@ -84,3 +85,12 @@ def test_it_stops_within_seconds_although_streams_are_open(live_server: LiveServ
     assert live_server.process.returncode == 0
     for stream in streams:
         stream.close()
+
+
+def test_metrics_add_up_over_all_worker_processes(tmp_path: Path):
+    with serving(tmp_path, WORKERS="2") as server:
+        for _ in range(20):
+            requests.get(f"{server.url}/healthz", timeout=10)
+        found = {requests.get(f"{server.url}/metrics", timeout=10).text for _ in range(6)}
+    counts = {line for text in found for line in text.splitlines() if 'count{endpoint="healthz"' in line}
+    assert {line.rsplit(" ", 1)[1] for line in counts} == {"20.0"}, counts
