@@ -139,6 +139,7 @@ def _tenant(
             "endpoint_id": _endpoint(session, tenant.id, now),
             "message_id": MESSAGE,
             "invitation_id": _invited(session, tenant.id, Role.MEMBER, now),
+            "prefix": accounts.issue_tenant_key(session, tenant, **edge).split("_")[1],
         }
     user = make.user(tenant)
     browser = app.test_client()

@@ -42,7 +42,7 @@ def issue_key(code: str, scopes: str) -> None:
 def revoke_key(code: str, prefix: str) -> None:
     """Refuse the key rp_PREFIX_… of a source from now on."""
     with unit_of_work() as session:
-        key = accounts.find_key(session, accounts.source_by_code(session, code), prefix)
+        key = accounts.find_key(session, prefix, source=accounts.source_by_code(session, code))
         accounts.revoke_key(session, key, actor=ACTOR, now=utc_now())
     click.echo(f"The key {prefix} is refused from now on.")
 

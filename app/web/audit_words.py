@@ -142,6 +142,8 @@ def _words(entry: AuditEntry) -> str:
         "source.update": gettext("Source changed:"),
         "key.issue": gettext("Key issued:"),
         "key.revoke": gettext("Key revoked:"),
+        "key.rotate": gettext("Key exchanged:"),
+        "key.end": gettext("Key's end moved:"),
         "account.create": gettext("New sign-in:"),
         "account.disable": gettext("Sign-in closed:"),
         "account.enable": gettext("Sign-in opened again:"),

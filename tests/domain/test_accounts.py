@@ -285,7 +285,7 @@ def test_every_change_is_audited_and_no_entry_holds_a_secret(ann: Account) -> No
     with unit_of_work() as session:
         source = accounts.create_source(session, "pbx1", actor="test", now=NOW)
         key = accounts.issue_key(session, source, ["all"], actor="test", now=NOW)
-        accounts.revoke_key(session, accounts.find_key(session, source, key.split("_")[1]), actor="test", now=NOW)
+        accounts.revoke_key(session, accounts.find_key(session, key.split("_")[1]), actor="test", now=NOW)
         accounts.reset_password(session, ann, "a new long password", actor="test", now=NOW)
         accounts.disable_account(session, ann, actor="test", now=NOW)
         accounts.enable_account(session, ann, actor="test", now=NOW)

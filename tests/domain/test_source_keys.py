@@ -1,5 +1,6 @@
 """Sources and their API keys."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -76,7 +77,7 @@ def test_keys_overlap_until_one_is_revoked() -> None:
     assert verify(fresh)
     with unit_of_work() as session:
         source = accounts.source_by_code(session, "pbx1")
-        accounts.revoke_key(session, accounts.find_key(session, source, old.split("_")[1]), actor="test", now=NOW)
+        accounts.revoke_key(session, accounts.find_key(session, old.split("_")[1]), actor="test", now=NOW)
     assert verify(old) is None
     assert verify(fresh) is not None
 
@@ -153,7 +154,7 @@ def test_a_key_ends_when_it_was_said_to() -> None:
 def test_a_key_is_exchanged_with_an_overlap_that_is_chosen() -> None:
     old = new_key(("usage", "read"))
     with unit_of_work() as session:
-        found = accounts.find_key(session, accounts.source_by_code(session, "pbx1"), old.split("_")[1])
+        found = accounts.find_key(session, old.split("_")[1])
         new = accounts.rotate_key(session, found, timedelta(hours=24), actor="test", now=NOW)
     before, after = verify(old), verify(new)
     assert before
@@ -166,7 +167,7 @@ def test_a_key_is_exchanged_with_an_overlap_that_is_chosen() -> None:
 def test_what_has_ended_is_not_exchanged() -> None:
     old = new_key()
     with unit_of_work() as session:
-        found = accounts.find_key(session, accounts.source_by_code(session, "pbx1"), old.split("_")[1])
+        found = accounts.find_key(session, old.split("_")[1])
         accounts.revoke_key(session, found, actor="test", now=NOW)
     with pytest.raises(DomainError, match="ended"), unit_of_work() as session:
         accounts.rotate_key(session, session.merge(found), timedelta(hours=1), actor="test", now=NOW)
@@ -178,8 +179,49 @@ def test_a_limited_key_is_followed_by_one_that_lasts_as_long() -> None:
         old = accounts.issue_key(session, source, ["all"], expires_at=NOW + timedelta(days=90), actor="test", now=NOW)
     later = NOW + timedelta(days=80)
     with unit_of_work() as session:
-        found = accounts.find_key(session, accounts.source_by_code(session, "pbx1"), old.split("_")[1])
+        found = accounts.find_key(session, old.split("_")[1])
         new = accounts.rotate_key(session, found, timedelta(days=30), actor="test", now=later)
     assert verify(old, NOW + timedelta(days=90)) is None  # an overlap never makes a key last longer
     assert verify(new, later + timedelta(days=89))
     assert verify(new, later + timedelta(days=90)) is None
+
+
+def rotate(key: str, now: datetime = NOW) -> str:
+    with unit_of_work() as session:
+        found = accounts.find_key(session, key.split("_")[1])
+        return accounts.rotate_key(session, found, timedelta(hours=24), actor="test", now=now)
+
+
+def test_a_key_is_exchanged_once_and_names_the_one_that_follows() -> None:
+    old = new_key()
+    new = rotate(old)
+    assert accounts.find_key(db.session(), old.split("_")[1]).replaced_by == new.split("_")[1]
+    with pytest.raises(DomainError, match="exchanged already"):
+        rotate(old, NOW + timedelta(hours=1))
+    assert len(db.session.scalars(select(ApiKey)).all()) == 2
+
+
+def change_end(key: str, expires_at: datetime | None, now: datetime = NOW) -> None:
+    with unit_of_work() as session:
+        accounts.change_end(session, accounts.find_key(session, key.split("_")[1]), expires_at, actor="test", now=now)
+
+
+def test_the_end_of_a_key_is_moved_and_the_trail_says_from_when_to_when() -> None:
+    key, first, later = new_key(), NOW + timedelta(days=1), NOW + timedelta(days=9)
+    for end in (first, first, later, None):
+        change_end(key, end)
+    assert verify(key, NOW + timedelta(days=400))
+    entries = select(AuditEntry).where(AuditEntry.act == "key.end").order_by(AuditEntry.number)
+    ends = [None, first.isoformat(), later.isoformat(), None]
+    assert [entry.details["changed"]["expires_at"] for entry in db.session.scalars(entries)] == [
+        [before, after] for before, after in itertools.pairwise(ends)
+    ]
+
+
+def test_a_key_ends_in_the_future_and_once() -> None:
+    key = new_key()
+    with pytest.raises(Invalid, match="future"):
+        change_end(key, NOW)
+    change_end(key, NOW + timedelta(hours=1))
+    with pytest.raises(DomainError, match="ended"):
+        change_end(key, None, NOW + timedelta(hours=1))

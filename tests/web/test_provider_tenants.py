@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 
 from app.domain.accounts import service as accounts
+from app.domain.accounts.models import ApiKey
+from app.domain.accounts.roles import Role
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 
@@ -273,30 +275,22 @@ def test_the_first_page_of_an_empty_installation_says_what_to_do(staff):
     assert "Nothing is sold yet" in page and 'href="/provider/tenants/new"' in page
 
 
-def test_a_source_shows_its_key_once_and_the_line_works(make, staff, session, now):
-    make.tenant()
+def test_a_source_is_registered_and_issued_its_first_key(make, staff, session):
     form = {"name": "PBX 2", "code": "pbx2", "metered_directions": ["outbound", "inbound"], "time_zone": "UTC"}
     form["trunk_patterns"] = "PJSIP/carrier-*\r\n\r\nDAHDI/*\r\n"
-    page = staff.submit("/provider/sources/new", form).get_data(as_text=True)
-    key = re.search(r'<code id="key">([^<]+)</code>', page)[1]
-    assert accounts.verify_key(session, key, now).source.code == "pbx2"
-    assert f"Bearer {key}" in page
+    assert staff.submit("/provider/sources/new", form).headers["Location"] == "/provider/keys/new?source=pbx2"
     settings = accounts.settings_of(accounts.source_by_code(session, "pbx2"))
     assert settings.metered_directions == ("outbound", "inbound")
     assert settings.trunk_patterns == ("PJSIP/carrier-*", "DAHDI/*")
-    assert key not in staff.get("/provider/sources/pbx2").get_data(as_text=True)
+    assert '<option selected value="pbx2">' in staff.get("/provider/keys/new?source=pbx2").text
 
 
-def test_a_key_is_replaced_without_a_gap(make, staff, session, now):
-    old = make.source().key
-    page = staff.submit("/provider/sources/pbx1/keys").get_data(as_text=True)
-    new = re.search(r'<code id="key">([^<]+)</code>', page)[1]
-    assert accounts.verify_key(session, old, now) and accounts.verify_key(session, new, now)
-    assert staff.submit(f"/provider/sources/pbx1/keys/{old.split('_')[1]}/revoke").status_code == 303
-    session.expire_all()
-    later = now + timedelta(seconds=60)
-    assert accounts.verify_key(session, old, later) is None
-    assert accounts.verify_key(session, new, later) is not None
+@pytest.mark.databases("sqlite")
+def test_who_may_issue_no_key_registers_a_source_without_one(make, login, session):
+    support = login(make.staff(role=Role.SUPPORT))
+    form = {"name": "PBX 2", "code": "pbx2", "time_zone": "UTC"}
+    assert support.submit("/provider/sources/new", form).headers["Location"] == "/provider/sources/pbx2"
+    assert session.query(ApiKey).count() == 0
 
 
 @pytest.mark.databases("sqlite")

@@ -26,7 +26,7 @@ SHARED = {
     ("package", "code"): ("small", "nothing"),
     ("resource", "code"): ("extensions", "nothing"),
     ("source", "code"): ("pbx1", "nothing"),
-    ("source", "prefix"): (lambda w: w.shared["prefix"], "0123456789"),
+    ("provider.key", "prefix"): (lambda w: w.shared["prefix"], "0123456789"),
     ("line", "code"): ("extensions", "nothing"),
     ("bank_line", "line_id"): (lambda w: w.shared["bank_line_id"], NOBODY),
     ("package_undo", "number"): (1, 999),
@@ -55,11 +55,14 @@ OWN_IDS = {
     "endpoint_id",
     "account_id",
     "invitation_id",
+    "prefix",
 }  # those that one tenant alone has
 PROVIDERS_OWN = {"endpoint_id", "account_id", "invitation_id"}  # and those that the provider has of its own, too
 BODIES = {
     "plans_ask": {"package": "large"},
     "people_role": {"role": "billing"},
+    "key_new": {"label": "x" * 101},  # what is made is shown, and here nothing lasts
+    "key_rotate": {"overlap": "none"},
 }
 # These answer 404 for what is not in the world: nothing is pending, no quote was made, no package named, nobody
 # pays in advance. A job that is not there has been done, which is said.
@@ -95,8 +98,8 @@ def short(endpoint: str) -> str:
 
 
 def named(table: dict[tuple[str, str], Any], endpoint: str, argument: str) -> Any:
-    page = short(endpoint)
     for (part, name), value in table.items():
+        page = endpoint if "." in part else short(endpoint)
         if name == argument and part.removeprefix("tenant_") in page:
             return value
     return None

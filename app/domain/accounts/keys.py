@@ -1,53 +1,35 @@
-"""Sources and their API keys: `rp_<prefix>_<secret>`, shown once, found by prefix, compared in constant time."""
+"""API keys: `rp_<prefix>_<secret>`, shown once, found by prefix, compared in constant time."""
 
 import hashlib
 import hmac
-import re
 import secrets
 import string
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-from zoneinfo import available_timezones
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import case, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
-from app.core.usage import SourceSettings
 from app.db import as_json, as_moment, db, read_once, rowcount, run_in_transaction
 from app.domain.accounts.models import ApiKey, Source
+from app.domain.accounts.sources import NOBODY, KnownSource
 from app.domain.audit import service as audit
 from app.domain.tenants.models import Tenant
 
 SCOPES = ("usage", "calls", "provision", "read")
-DIRECTIONS = ("outbound", "inbound", "internal")
-CODE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 MAX_LABEL = 100
 USE_NOTED_EVERY = timedelta(minutes=1)
-DEFAULT_SETTINGS = SourceSettings()
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43  # 256 bits in 62 letters
 _NO_HASH = hashlib.sha256(b"").hexdigest()
-_ZONES = available_timezones()
 _refused: dict[tuple[int, str], datetime] = {}  # key and scope: when its refusal was last entered
 _noted: dict[int, datetime] = {}  # when this process last noted the use of a key
-
-
-@dataclass(frozen=True, slots=True)
-class KnownSource:
-    """The source behind a key."""
-
-    id: int
-    code: str
-    settings: dict[str, Any]
-
-
-NOBODY = KnownSource(0, "", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,60 +48,6 @@ class KnownKey:
         return f"source {self.source.code}" if self.tenant_id is None else f"key rp_{self.prefix}"
 
 
-def create_source(
-    session: Session,
-    code: str,
-    name: str = "",
-    *,
-    settings: SourceSettings = DEFAULT_SETTINGS,
-    actor: str,
-    now: datetime,
-) -> Source:
-    """Add a source. Raises Invalid for a bad field and Conflict (`code_taken`) for a code in use."""
-    if not CODE.fullmatch(code):
-        raise Invalid("invalid_code", "Use small letters, digits, dots and hyphens, at most 64.", field="code")
-    if session.scalar(select(Source.id).where(Source.code == code)):
-        raise Conflict("code_taken", f"There is already a source “{code}”.", field="code")
-    source = Source(id=new_id(), code=code, name=_name(name or code), settings=_to_json(settings), created_at=now)
-    session.add(source)
-    session.flush()
-    audit.record(session, actor, "source.create", f"source:{code}", now=now)
-    return source
-
-
-def update_source(
-    session: Session, source: Source, *, name: str, settings: SourceSettings, actor: str, now: datetime
-) -> None:
-    """Change the name and how reports are read. Raises Invalid; the same again changes and records nothing."""
-    before = {"name": source.name, **source.settings}
-    after = {"name": _name(name), **_to_json(settings)}
-    changed = {key: [before.get(key), value] for key, value in after.items() if before.get(key) != value}
-    if not changed:
-        return
-    source.name, source.settings = after["name"], _to_json(settings)
-    session.flush()
-    audit.record(session, actor, "source.update", f"source:{source.code}", now=now, changed=changed)
-
-
-def settings_of(source: Source | KnownSource) -> SourceSettings:
-    """How the source's reports are read; what the row does not say has its default."""
-    known = {field.name for field in fields(SourceSettings)}
-    values: dict[str, Any] = {name: value for name, value in source.settings.items() if name in known}
-    return SourceSettings(**{name: _frozen(value) for name, value in values.items()})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def source_by_code(session: Session, code: str) -> Source:
-    """The source with this code. Raises NotFound."""
-    source = session.scalar(select(Source).where(Source.code == code))
-    if source is None:
-        raise NotFound("unknown_source", f"There is no source “{code}”.")
-    return source
-
-
 def issue_key(
     session: Session,
     source: Source,
@@ -135,14 +63,15 @@ def issue_key(
     The older keys stay valid until they end, so that machines can be moved over one by one.
     Raises Invalid (field `scopes`, `label`, `expires_at`).
     """
-    return _issue(session, Lasting(_known_scopes(scopes), label, expires_at), actor, now, source=source)
+    lasting = Lasting(_known_scopes(scopes), label, expires_at)
+    return _issue(session, lasting, actor, now, source=source).plain
 
 
 def issue_tenant_key(
     session: Session, tenant: Tenant, *, label: str = "", expires_at: datetime | None = None, actor: str, now: datetime
 ) -> str:
     """A key that reads what is the tenant's, and nothing else. Raises Invalid (field `label`, `expires_at`)."""
-    return _issue(session, Lasting(["read"], label, expires_at), actor, now, tenant=tenant)
+    return _issue(session, Lasting(["read"], label, expires_at), actor, now, tenant=tenant).plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +83,13 @@ class Lasting:
     expires_at: datetime | None
 
 
+class Issued(NamedTuple):
+    """A new key, and how it reads in full."""
+
+    key: ApiKey
+    plain: str
+
+
 def _issue(
     session: Session,
     lasting: Lasting,
@@ -162,12 +98,11 @@ def _issue(
     *,
     source: Source | None = None,
     tenant: Tenant | None = None,
-) -> str:
+) -> Issued:
     label = lasting.label.strip()
     if len(label) > MAX_LABEL or "\0" in label:
         raise Invalid("invalid_label", f"Use at most {MAX_LABEL} characters.", field="label")
-    if lasting.expires_at and lasting.expires_at <= now:
-        raise Invalid("invalid_expiry", "A key ends in the future.", field="expires_at")
+    _check_end(lasting.expires_at, now)
     prefix, secret = secrets.token_hex(5), "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     key = ApiKey(
         id=new_id(), prefix=prefix, secret_hash=_hash(secret), scopes=lasting.scopes, created_at=now,
@@ -177,29 +112,19 @@ def _issue(
     key.source, key.tenant = source, tenant
     session.add(key)
     session.flush()
-    until = {"expires_at": lasting.expires_at.isoformat()} if lasting.expires_at else {}
+    until = {"expires_at": _in_text(lasting.expires_at)} if lasting.expires_at else {}
     _note(session, "key.issue", key, actor, now, scopes=lasting.scopes, **until)
-    return f"rp_{prefix}_{secret}"
+    return Issued(key, f"rp_{prefix}_{secret}")
 
 
-def find_key(session: Session, source: Source, prefix: str) -> ApiKey:
-    """The source's key of this prefix. Raises NotFound."""
-    return _found(session, prefix, ApiKey.source_id == source.id)
-
-
-def find_tenant_key(session: Session, tenant_id: int, prefix: str) -> ApiKey:
-    """The tenant's key of this prefix. Raises NotFound."""
-    return _found(session, prefix, ApiKey.tenant_id == tenant_id)
-
-
-def keys_of_tenant(session: Session, tenant_id: int) -> list[ApiKey]:
-    """The tenant's keys, newest first."""
-    statement = select(ApiKey).where(ApiKey.tenant_id == tenant_id).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
-    return list(session.scalars(statement))
-
-
-def _found(session: Session, prefix: str, of_owner: ColumnElement[bool]) -> ApiKey:
-    key = session.scalar(select(ApiKey).where(of_owner, ApiKey.prefix == prefix))
+def find_key(session: Session, prefix: str, *, source: Source | None = None, tenant_id: int | None = None) -> ApiKey:
+    """The key of this prefix: the source's, the tenant's, or anybody's. Raises NotFound."""
+    statement = select(ApiKey).where(ApiKey.prefix == prefix)
+    if source:
+        statement = statement.where(ApiKey.source_id == source.id)
+    if tenant_id is not None:
+        statement = statement.where(ApiKey.tenant_id == tenant_id)
+    key = session.scalar(statement)
     if key is None:
         raise NotFound("unknown_key", f"There is no key {prefix} here.")
     return key
@@ -214,30 +139,57 @@ def revoke_key(session: Session, key: ApiKey, *, actor: str, now: datetime) -> N
     _note(session, "key.revoke", key, actor, now)
 
 
+def change_end(session: Session, key: ApiKey, expires_at: datetime | None, *, actor: str, now: datetime) -> None:
+    """Let the key end then, or never (None). The same again changes nothing.
+
+    Raises Invalid (field `expires_at`) for the past and Conflict (`key_ended`) for a key that has ended.
+    """
+    before = key.expires_at
+    if expires_at == before:
+        return
+    _check_end(expires_at, now)
+    _change_valid(session, key, now, {"expires_at": expires_at})
+    _note(session, "key.end", key, actor, now, changed={"expires_at": [_in_text(before), _in_text(expires_at)]})
+
+
 def rotate_key(session: Session, key: ApiKey, overlap: timedelta, *, actor: str, now: datetime) -> str:
     """A new key that may what the old one may and lasts as long; the old one ends after `overlap`, at the latest.
 
     Raises Conflict (`key_ended`) for a key that opens nothing any more, or whose replacement was issued already.
     """
-    ends_at = now + overlap
     lasts = key.expires_at - key.created_at if key.expires_at else None
     lasting = Lasting(list(key.scopes), key.label, now + lasts if lasts else None)
-    # Conditional on what was read: of two clicks at once the second issues nothing.
-    ended = session.execute(
+    new = _issue(session, lasting, actor, now, source=key.source, tenant=key.tenant)
+    before, ends_at = key.expires_at, now + overlap
+    at_the_latest = case((ApiKey.expires_at < ends_at, ApiKey.expires_at), else_=ends_at)
+    _change_valid(session, key, now, {"expires_at": at_the_latest, "replaced_by": new.key.prefix})
+    changed = {"expires_at": [_in_text(before), _in_text(key.expires_at)]}
+    _note(session, "key.rotate", key, actor, now, replaced_by=new.key.prefix, changed=changed)
+    return new.plain
+
+
+def _change_valid(session: Session, key: ApiKey, now: datetime, values: dict[str, Any]) -> None:
+    """Change a key that opens something and was not exchanged: of two clicks at once the second changes nothing."""
+    is_valid = ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
+    not_yet = (ApiKey.replaced_by.is_(None),) if "replaced_by" in values else ()
+    changed = session.execute(
         update(ApiKey)
-        .where(
-            ApiKey.id == key.id,
-            ApiKey.revoked_at.is_(None),
-            ApiKey.expires_at == key.expires_at if key.expires_at else ApiKey.expires_at.is_(None),
-        )
-        .values(expires_at=min(ends_at, key.expires_at or ends_at))
+        .where(ApiKey.id == key.id, *is_valid, *not_yet)
+        .values(**values)
         .execution_options(synchronize_session=False)
     )
-    if rowcount(ended) != 1 or not key.is_valid(now):
-        raise Conflict("key_ended", "This key has ended, or is being exchanged already.")
+    if rowcount(changed) != 1:
+        raise Conflict("key_ended", "This key has ended, or was exchanged already.")
     session.refresh(key)
-    _note(session, "key.rotate", key, actor, now, ends_at=ends_at.isoformat())
-    return _issue(session, lasting, actor, now, source=key.source, tenant=key.tenant)
+
+
+def _check_end(expires_at: datetime | None, now: datetime) -> None:
+    if expires_at and expires_at <= now:
+        raise Invalid("invalid_expiry", "A key ends in the future.", field="expires_at")
+
+
+def _in_text(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 def _note(session: Session, act: str, key: ApiKey, actor: str, now: datetime, **details: Any) -> None:
@@ -309,21 +261,6 @@ def note_refused(key: KnownKey, scope: str, path: str, now: datetime) -> None:
         )
 
     run_in_transaction(enter)
-
-
-def _name(name: str) -> str:
-    name = name.strip()
-    if not name or len(name) > 255:
-        raise Invalid("invalid_name", "Give a name of at most 255 characters.", field="name")
-    return name
-
-
-def _to_json(settings: SourceSettings) -> dict[str, Any]:
-    if not set(settings.metered_directions) <= set(DIRECTIONS):
-        raise Invalid("unknown_direction", "A direction is outbound, inbound or internal.", field="metered_directions")
-    if settings.time_zone not in _ZONES:
-        raise Invalid("unknown_timezone", f"“{settings.time_zone}” is not a time zone.", field="time_zone")
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
 
 
 def _known_scopes(scopes: Sequence[str]) -> list[str]:

@@ -172,6 +172,7 @@ class ApiKey(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    replaced_by: Mapped[str | None] = mapped_column(ForeignKey("api_key.prefix"))
 
     source: Mapped[Source | None] = relationship(back_populates="keys", lazy="joined")
     tenant: Mapped[Tenant | None] = relationship()

@@ -14,18 +14,13 @@ from app.domain.accounts import links, passwords
 from app.domain.accounts.keys import (
     SCOPES,
     KnownKey,
-    create_source,
+    change_end,
     find_key,
-    find_tenant_key,
     issue_key,
     issue_tenant_key,
-    keys_of_tenant,
     note_refused,
     revoke_key,
     rotate_key,
-    settings_of,
-    source_by_code,
-    update_source,
     verify_basic,
     verify_key,
 )
@@ -50,6 +45,7 @@ from app.domain.accounts.sign_in import (
     sign_out,
     touch,
 )
+from app.domain.accounts.sources import create_source, settings_of, source_by_code, update_source
 from app.domain.audit import service as audit
 from app.domain.tenants.models import Tenant
 
@@ -63,6 +59,7 @@ __all__ = [
     "add",
     "authenticate",
     "by_email",
+    "change_end",
     "change_password",
     "change_role",
     "check_role",
@@ -79,11 +76,9 @@ __all__ = [
     "ended_since",
     "find_key",
     "find_session",
-    "find_tenant_key",
     "is_due",
     "issue_key",
     "issue_tenant_key",
-    "keys_of_tenant",
     "mark_of",
     "note_confirmed",
     "note_refused",

@@ -13,6 +13,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     home,
     invoices,
     jobs,
+    keys,
     lines,
     margin,
     meters,

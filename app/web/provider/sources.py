@@ -1,6 +1,6 @@
-"""Sources: the PBXs that report, and their keys. A key is shown once, in the answer that makes it."""
+"""Sources: the PBXs that report, and how their reports are read."""
 
-from flask import Response, request, url_for
+from flask import Response, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from wtforms import (  # type: ignore[attr-defined]  # SelectChoice is newer than the types
     SelectChoice,
@@ -18,7 +18,6 @@ from app.db import db, unit_of_work
 from app.domain.accounts import directory, service as accounts
 from app.domain.accounts.models import Source
 from app.domain.accounts.roles import Permission
-from app.domain.subscriptions.listing import TenantQuery, find_tenants
 from app.web.guards import current_user, needs
 from app.web.kit.forms import Form, TimeZoneField
 from app.web.kit.i18n import gettext
@@ -65,13 +64,15 @@ class SourceForm(Form):
 @needs(Permission.READ_OPERATIONS)
 def sources() -> Response:
     """Who reports, and when last."""
-    return render("provider/sources.html", sources=directory.list_sources(db.session()))
+    found, now = directory.list_sources(db.session()), utc_now()
+    valid_keys = {source.code: sum(key.is_valid(now) for key in source.keys) for source in found}
+    return render("provider/sources.html", sources=found, valid_keys=valid_keys)
 
 
 @bp.route("/sources/new", methods=["GET", "POST"])
 @needs(Permission.CHANGE_SOURCES)
 def source_new() -> Response:
-    """Register one; the answer shows its first key."""
+    """Register one; the next page issues its first key to whoever may."""
     form = SourceForm()
     if not form.is_submitted():
         return render("provider/source_edit.html", form=form, source=None)
@@ -82,8 +83,10 @@ def source_new() -> Response:
                 made = accounts.create_source(
                     session, form.code.data or "", form.name.data or "", settings=form.settings(), **who
                 )
-                key = accounts.issue_key(session, made, accounts.SCOPES, **who)
-            return _key_page(made, key)
+            say(gettext("%(name)s is registered. It reports once it has a key.", name=made.name))
+            if current_user.may(Permission.CHANGE_KEYS):
+                return redirect_to(url_for("provider.key_new", source=made.code))
+            return redirect_to(url_for("provider.source", code=made.code))
     except DomainError as error:
         add_refusal(form, error)
     return render("provider/source_edit.html", form=form, source=None, status=422)
@@ -94,7 +97,7 @@ def source_new() -> Response:
 def source(code: str) -> Response:
     """One source: how its reports are read, and its keys."""
     found = accounts.source_by_code(db.session(), code)
-    return render("provider/source.html", source=found, settings=accounts.settings_of(found))
+    return render("provider/source.html", source=found, settings=accounts.settings_of(found), now=utc_now())
 
 
 @bp.route("/sources/<code>/edit", methods=["GET", "POST"])
@@ -135,32 +138,3 @@ def _edit_form(found: Source) -> SourceForm:
     )
     del form.code
     return form
-
-
-@bp.post("/sources/<code>/keys")
-@needs(Permission.CHANGE_KEYS)
-def source_key_new(code: str) -> Response:
-    """Issue a further key; the older ones stay valid until they are revoked."""
-    scopes = request.form.getlist("scopes") or list(accounts.SCOPES)
-    with unit_of_work() as session:
-        found = accounts.source_by_code(session, code)
-        key = accounts.issue_key(session, found, scopes, actor=current_user.email, now=utc_now())
-    return _key_page(found, key)
-
-
-@bp.post("/sources/<code>/keys/<prefix>/revoke")
-@needs(Permission.CHANGE_KEYS)
-def source_key_revoke(code: str, prefix: str) -> Response:
-    """Refuse a key from now on. It cannot be taken back: another one can be issued."""
-    with unit_of_work() as session:
-        key = accounts.find_key(session, accounts.source_by_code(session, code), prefix)
-        accounts.revoke_key(session, key, actor=current_user.email, now=utc_now())
-    say(gettext("The key rp_%(prefix)s… is refused from now on.", prefix=prefix))
-    return redirect_to(url_for("provider.source", code=code))
-
-
-def _key_page(found: Source, key: str) -> Response:
-    """The one page that shows the key; nothing keeps it, so it is no page to come back to."""
-    subscribed = find_tenants(db.session(), TenantQuery(state="subscribed"), most=1).entries
-    example = subscribed[0].tenant if subscribed else None
-    return render("provider/source_key.html", source=found, key=key, now=utc_now(), example=example)

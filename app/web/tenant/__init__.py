@@ -9,6 +9,7 @@ from app.web.tenant import (  # noqa: E402, F401  views register on `bp`
     balance,
     home,
     invoices,
+    keys,
     lines,
     meters,
     notifications,
