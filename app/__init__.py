@@ -59,7 +59,8 @@ def _prepare_instance(folder: Path) -> None:
 
 def _flask_config(settings: Settings) -> dict[str, Any]:
     url = database_url(settings)
-    pool: dict[str, Any] = {"pool_size": 20, "max_overflow": 40, "pool_timeout": 30}
+    # What a statement was given stays out of its errors, and so out of the log.
+    pool: dict[str, Any] = {"pool_size": 20, "max_overflow": 40, "pool_timeout": 30, "hide_parameters": True}
     return {
         "RINGPLAN": settings,
         "SECRET_KEY": secret_key(settings),
@@ -93,7 +94,7 @@ def _init_database(app: Flask) -> None:
 
 
 def _register(app: Flask) -> None:
-    from app import api, cli, intake, mail, metrics, web  # noqa: PLC0415  the edges import the app's parts, not the other way round
+    from app import api, cli, intake, log, mail, metrics, web  # noqa: PLC0415  the edges import the app's parts, not the other way round
 
-    for part in (metrics, mail, intake, web, api, cli):
+    for part in (log, metrics, mail, intake, web, api, cli):
         part.init_app(app)

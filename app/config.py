@@ -46,6 +46,8 @@ class Settings:
     STRIPE_WEBHOOK_SECRET: str = ""  # of the endpoint PUBLIC_URL/webhooks/stripe
     STRIPE_API_URL: str = "https://api.stripe.com"
     QUOTE_MINUTES: int = 15  # how long what a quote says is promised
+    LOG_FORMAT: str = ""  # json, or text; empty: text on a terminal, else json
+    LOG_REQUESTS: bool = True  # a line for each request
     METRICS_TOKEN: str = ""  # who sends it may read /metrics; empty: this machine alone
     WORKERS: int = 1  # server processes; leave at 1 with SQLite
     BLOCKING_THREADS: int = 600  # threads of a worker

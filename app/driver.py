@@ -51,7 +51,7 @@ def run_each(connection: Connection, statement: str, rows: list[tuple[Any, ...]]
 
 def _as_sqlalchemy(connection: Connection, statement: str, values: Any, error: Exception) -> BaseException:
     kind = connection.dialect.loaded_dbapi.Error
-    return DBAPIError.instance(statement, values, error, kind, dialect=connection.dialect)
+    return DBAPIError.instance(statement, values, error, kind, hide_parameters=True, dialect=connection.dialect)
 
 
 def _execute(cursor: Any, statement: str, values: Mapping[str, Any] | list[tuple[Any, ...]]) -> None:

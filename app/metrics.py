@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from time import perf_counter
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from app import log
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # the library's own name of the folder; set by `flask serve`
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -63,7 +64,6 @@ def init_app(app: Flask) -> None:
     if SHARED in os.environ:  # the library looks when it is imported, which was before the server's processes began
         values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     app.extensions["metrics"] = Metrics()
-    app.before_request(_begin)
     app.after_request(_end)
 
 
@@ -73,10 +73,6 @@ def metrics() -> Metrics:
     return found
 
 
-def _begin() -> None:
-    g.began_at = perf_counter()
-
-
 def _end(response: Response) -> Response:
-    metrics().note_request(perf_counter() - g.began_at, response.status_code)
+    metrics().note_request(log.seconds(), response.status_code)
     return response

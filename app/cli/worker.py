@@ -64,8 +64,18 @@ class Worker:
         job = claim_next(self.lease) if jobs.is_any_due(db.session(), now=utc_now()) else None
         if job is None:
             return False
-        if problem := perform(job):
-            click.echo(f"ringplan worker: {job.key}, attempt {job.attempts}: {problem}", err=True)
+        began_at = time.monotonic()
+        problem = perform(job)
+        fields = {
+            "job": job.id,
+            "kind": job.kind,
+            "attempt": job.attempts,
+            "ms": round((time.monotonic() - began_at) * 1000),
+        }
+        if problem:  # its words may name people: the page of jobs has them
+            current_app.logger.warning("job failed", extra={"fields": {**fields, "problem": problem.partition(":")[0]}})
+        else:
+            current_app.logger.info("job", extra={"fields": fields})
         return True
 
     def _repeat(self) -> None:
@@ -91,7 +101,7 @@ def _survive(work: Worker) -> bool:
     except Exception as error:
         complaint = f"{type(error).__name__}: {error}".splitlines()[0]
         if complaint != work.complaint:
-            click.echo(f"ringplan worker: {complaint}; trying again", err=True)
+            current_app.logger.error("worker: %s; trying again", complaint)
         work.complaint = complaint
         return False
     work.complaint = ""

@@ -1,6 +1,5 @@
 """Error pages in words. Machines get theirs from the API: see `MACHINE_PATHS`."""
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -111,6 +110,11 @@ def _page() -> str:
     return str(rule) if rule and "token" in rule.arguments else request.path
 
 
+def _rule() -> str:
+    """What the log holds of the address: an address may hold names, numbers and tokens."""
+    return str(request.url_rule or "")
+
+
 def _only_looking(error: OnlyLooking) -> Response:
     """Who views as a tenant tried something else."""
     text = gettext(
@@ -146,14 +150,14 @@ def _refused(error: DomainError) -> Response:
 
 
 def _lost_race(error: Exception) -> Response:
-    current_app.logger.warning("lost race at %s %s: %s", request.method, _page(), error)
+    current_app.logger.warning("lost race at %s %s: %s", request.method, _rule(), type(error).__name__)
     title, text = _words(409)
     return render_error(status=409, title=title, text=text)
 
 
 def _database_away(error: Exception) -> Response:
     status = 507 if is_disk_full(error) else 503
-    current_app.logger.error("%s: no answer of the database at %s %s: %s", status, request.method, _page(), error)
+    current_app.logger.error("%s: no answer of the database at %s %s: %s", status, request.method, _rule(), error)
     title, text = _words(status)
     response = render_error(status=status, title=title, text=text)
     response.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -161,9 +165,9 @@ def _database_away(error: Exception) -> Response:
 
 
 def _log_with_id(app: Flask, exc_info: Any) -> None:
-    """In place of Flask's own: the same record, with the id that the page shows."""
-    g.error_id = secrets.token_hex(4)
-    app.logger.error("error %s at %s %s", g.error_id, request.method, _page(), exc_info=exc_info)
+    """In place of Flask's own: a record with the id that the page shows, and without the address."""
+    g.error_id = g.request_id
+    app.logger.error("error %s at %s %s", g.error_id, request.method, _rule(), exc_info=exc_info)
 
 
 def _words(status: int) -> tuple[str, str]:

@@ -151,7 +151,7 @@ def test_what_the_server_refuses_is_kept_with_its_error_and_tried_again(make, ac
     choose(make.user(acme), now)
     make.usage(acme, 46_000, source=make.source())
     inbox.refuse = "451 not now"
-    assert "attempt 1: SMTPDataError: (451, b'not now')" in work()
+    assert '"attempt":1' in (said := work()) and '"problem":"SMTPDataError"' in said
     assert (waiting(), inbox.mails) == (1, [])
     inbox.refuse = ""
     clock.shift(timedelta(minutes=1))
@@ -199,7 +199,7 @@ def test_without_a_server_mails_are_kept_as_files(make, acme, now, app, work, tm
     app.extensions["mailman"].backend = "file"
     choose(make.user(acme), now)
     make.usage(acme, 46_000, source=make.source())
-    assert work() == ""
+    assert "failed" not in work()
     (file,) = (tmp_path / "mail").iterdir()
     assert "75 % of your voice minutes used" in file.read_text()
     assert waiting() == 0

@@ -147,7 +147,7 @@ def test_what_fails_leaves_no_effect_and_says_why(ask, start, tmp_path):
     errors = sorted(error for (error,) in fetched(select(Job.last_error)))
     assert errors == ["LookupError: nobody does jobs of the kind unheard-of", "OSError: not today"]
     assert effects() == Counter()
-    assert "refuse 0, attempt 1: OSError: not today" in said(tmp_path)
+    assert '"kind":"refuse","attempt":1' in said(tmp_path) and '"problem":"OSError"' in said(tmp_path)
 
 
 def test_it_survives_a_database_that_goes_away(ask, start, tmp_path):

@@ -220,7 +220,7 @@ def test_a_bug_shows_an_id_that_is_in_the_log_and_nothing_else(
     app.config["PROPAGATE_EXCEPTIONS"] = False
     with caplog.at_level(logging.ERROR):
         answer = staff.get("/trouble/bug")
-    shown = re.search(r"<code>([0-9a-f]{8})</code>", answer.text)
+    shown = re.search(r"<code>([0-9a-f]{16})</code>", answer.text)
     assert answer.status_code == 500
     assert shown
     assert "detail" not in answer.text

@@ -1,0 +1,137 @@
+"""What a process writes about itself, a line for each request, job and problem, without personal data beyond ids.
+
+JSON for machines that collect it, words on a terminal. A line's `request` is the id that the answer carries as
+`X-Request-ID`, and that an error page shows.
+"""
+
+import logging
+import re
+import secrets
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from time import perf_counter, time
+from typing import Any, TextIO
+
+import msgspec
+from flask import Flask, Response, g, has_request_context, request
+
+from app.config import Settings
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")  # of one that a proxy gave
+# PostgreSQL's reports repeat the values of a row: "DETAIL:  Key (email)=(…) already exists."
+_VALUES = re.compile(r"^\s*(DETAIL|CONTEXT|LINE \d+):.*$\n?", re.MULTILINE)
+_encode = msgspec.json.Encoder().encode
+Fields = dict[str, Any]
+
+
+def init_app(app: Flask) -> None:
+    """Write to standard error, and note every request from here on."""
+    settings: Settings = app.config["RINGPLAN"]
+    as_json = settings.LOG_FORMAT == "json" or (settings.LOG_FORMAT != "text" and not sys.stderr.isatty())
+    app.logger.setLevel(logging.INFO)
+    app.logger.handlers = [_ToStandardError()]
+    app.logger.handlers[0].setFormatter(_Formatter(_as_json if as_json else _as_words))
+    app.before_request(_begin)
+    if settings.BEHIND_PROXY:
+        app.before_request(_take_proxys_id)
+    app.after_request(_name)
+    if settings.LOG_REQUESTS:
+        app.after_request(partial(_note, _as_json if as_json else _as_words))
+
+
+def seconds() -> float:
+    """How long the running request takes so far."""
+    return perf_counter() - float(g.began_at)
+
+
+def _begin() -> None:
+    g.began_at, g.request_id = perf_counter(), secrets.token_hex(8)
+
+
+def _take_proxys_id() -> None:
+    """So that both logs tell of the same request."""
+    given = request.headers.get("X-Request-ID", "")
+    if _REQUEST_ID.fullmatch(given):
+        g.request_id = given
+
+
+def _name(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    return response
+
+
+def _note(written: Callable[[Fields], str], response: Response) -> Response:
+    """Without a logger, which would cost more than the rest of the line: it looks for its caller on the stack."""
+    rule = request.url_rule
+    fields = {
+        "time": _stamp(time()),
+        "level": "info",
+        "message": "request",
+        "request": g.request_id,
+        "method": request.method,
+        "route": rule.rule if rule else "",  # the path may hold names and tokens
+        "status": response.status_code,
+        "ms": round(seconds() * 1000, 1),
+    }
+    _add_who(fields)
+    sys.stderr.write(written(fields) + "\n")
+    return response
+
+
+def _add_who(fields: Fields) -> None:
+    """Ids of who asked: of the key, or of the account, as far as they were looked up."""
+    context = g._get_current_object().__dict__
+    if key := context.get("key"):
+        fields["key"] = key.id
+    if visitor := context.get("_login_user"):
+        fields["account"] = getattr(visitor, "account_id", 0)
+    if tenant_id := context.get("tenant_id"):
+        fields["tenant"] = tenant_id
+
+
+class _ToStandardError(logging.StreamHandler[TextIO]):
+    """Whatever standard error is at the moment."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, written: Callable[[Fields], str]) -> None:
+        super().__init__()
+        self._written = written
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record with its fields, and of what went wrong no value of a row."""
+        fields: Fields = {
+            "time": _stamp(record.created),
+            "level": record.levelname.lower(),
+            "message": _VALUES.sub("", record.getMessage()),
+        }
+        if has_request_context() and "request_id" in g:
+            fields["request"] = g.request_id
+        fields.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            fields["trace"] = _VALUES.sub("", self.formatException(record.exc_info))
+        return self._written(fields)
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _as_json(fields: Fields) -> str:
+    return _encode(fields).decode()
+
+
+def _as_words(fields: Fields) -> str:
+    moment = datetime.fromisoformat(fields.pop("time")).astimezone()
+    level, message, trace = fields.pop("level"), fields.pop("message"), fields.pop("trace", "")
+    rest = "".join(f" {name}={value}" for name, value in fields.items())
+    return f"{moment:%H:%M:%S} {level} {message}{rest}" + (f"\n{trace}" if trace else "")
