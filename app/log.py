@@ -85,8 +85,8 @@ def _add_who(fields: Fields) -> None:
     context = g._get_current_object().__dict__
     if key := context.get("key"):
         fields["key"] = key.id
-    if visitor := context.get("_login_user"):
-        fields["account"] = getattr(visitor, "account_id", 0)
+    if account_id := getattr(context.get("_login_user"), "account_id", None):
+        fields["account"] = account_id
     if tenant_id := context.get("tenant_id"):
         fields["tenant"] = tenant_id
 
