@@ -58,7 +58,7 @@ def audit_page(template: str, tenant: Tenant | None) -> Response:
         given=_given(),
         filters={name: value for name, value in _given().items() if value},
         problems=problems,
-        groups=group_choices(),
+        groups=group_choices(tenant),
         zone=tenant.timezone if tenant else "UTC",
     )
 
@@ -69,24 +69,46 @@ def audit_csv(name: str, tenant: Tenant | None) -> Response | None:
     return None if problems else csv_response(f"{name}.csv", CSV_HEADER, _csv_rows(query, tenant))
 
 
-def group_choices() -> list[tuple[str, str]]:
-    """What the acts are about, as the filter calls it."""
-    return [
+def group_choices(tenant: Tenant | None = None) -> list[tuple[str, str]]:
+    """What the acts are about, as the filter calls it; to a tenant only what its log can hold."""
+    everybodys = [
         ("", gettext("anything")),
         ("account.", gettext("People and sign-ins")),
+        ("invitation.", gettext("Invitations")),
         ("permission.", gettext("Refused")),
-        ("tenant.", gettext("Tenants")),
+        ("tenant.", gettext("Details and views") if tenant else gettext("Tenants")),
         ("subscription.", gettext("Subscriptions")),
-        ("package.", gettext("Packages")),
+        ("quote.", gettext("Quotes")),
+        ("request.", gettext("Requests")),
+        ("offer.", gettext("Offers")),
+        ("allocation.", gettext("Lines & numbers")),
+        ("hold.", gettext("Calls")),
+        ("usage.", gettext("Usage")),
         ("invoice.", gettext("Invoices")),
         ("payment.", gettext("Payments")),
+        ("dunning.", gettext("Reminders")),
         ("billing.", gettext("Billing")),
         ("key.", gettext("Keys")),
-        ("source.", gettext("Sources")),
-        ("allocation.", gettext("Lines & numbers")),
-        ("settings.", gettext("Settings")),
-        ("view_as.", gettext("Viewed as the tenant")),
+        ("webhook.", gettext("Webhooks")),
     ]
+    return (
+        everybodys
+        if tenant
+        else everybodys
+        + [
+            ("package.", gettext("Packages")),
+            ("resource.", gettext("Resources")),
+            ("source.", gettext("Sources")),
+            ("quarantine.", gettext("Quarantine")),
+            ("bill_run.", gettext("Bill runs")),
+            ("bank_file.", gettext("Bank files")),
+            ("bank_line.", gettext("Bank lines")),
+            ("tax_rate.", gettext("Tax rates")),
+            ("second_factor.", gettext("Second factor demanded")),
+            ("settings.", gettext("Settings")),
+            ("job.", gettext("Jobs")),
+        ]
+    )
 
 
 def _csv_rows(query: AuditQuery, tenant: Tenant | None) -> Iterator[tuple[Any, ...]]:
@@ -108,10 +130,10 @@ def _csv_rows(query: AuditQuery, tenant: Tenant | None) -> Iterator[tuple[Any, .
 
 def _row(entry: AuditEntry, tenant: Tenant | None) -> Row:
     """A tenant learns that the provider acted, not who of its people, and from where."""
-    is_own = tenant is None or entry.kind in ("user", "visitor")
-    if is_own:
-        return Row(entry, in_words(entry), entry.actor, entry.address)
-    return Row(entry, in_words(entry), "" if entry.kind in ("staff", "") else entry.actor, "")
+    change = in_words(entry, tenant.timezone if tenant else "UTC")
+    if tenant is None or entry.kind in ("user", "visitor"):
+        return Row(entry, change, entry.actor, entry.address)
+    return Row(entry, change, "" if entry.kind in ("staff", "") else entry.actor, "")
 
 
 def _given() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The audit trail in words, with the page each change is about."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -7,11 +8,15 @@ from typing import Any
 
 from flask import url_for
 
+from app.domain.accounts.roles import Role
 from app.domain.audit.models import AuditEntry
+from app.web.kit.formats import localtime
 from app.web.kit.i18n import gettext
+from app.web.kit.role_words import role_name
 
 MOST_NAMES = 3
 MICROS = 1_000_000
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
 PAIRS = ("tenant.update", "account.role")  # whose details were pairs before `changed` was agreed on
 PAGES = {
     "package": ("provider.package", "code"),
@@ -44,8 +49,8 @@ class Change:
     details: tuple[Detail, ...]
 
 
-def in_words(entry: AuditEntry) -> Change:
-    """One entry as a line of the list."""
+def in_words(entry: AuditEntry, zone: str = "UTC") -> Change:
+    """One entry as a line of the list; moments among its details are told in `zone`."""
     kind, _, name = entry.subject.partition(":")
     endpoint, argument = PAGES.get(kind, ("", ""))
     url = url_for(endpoint, **{argument: name}) if endpoint else ""  # type: ignore[arg-type]
@@ -55,11 +60,11 @@ def in_words(entry: AuditEntry) -> Change:
         url,
         entry.actor,
         entry.at,
-        tuple(_details(entry)),
+        tuple(_details(entry, zone)),
     )
 
 
-def _details(entry: AuditEntry) -> list[Detail]:
+def _details(entry: AuditEntry, zone: str) -> list[Detail]:
     """What changed from what to what, then everything else that is known."""
     rest = dict(entry.details)
     pairs = dict(rest.pop("changed", {}))
@@ -67,8 +72,14 @@ def _details(entry: AuditEntry) -> list[Detail]:
         pairs[gettext("value")] = [rest.pop("before"), rest.pop("after")]
     if entry.act in PAIRS:
         pairs |= {name: rest.pop(name) for name, value in entry.details.items() if name in rest and _is_pair(value)}
-    changed = [Detail(_plain(name), _said(name, after), _said(name, before)) for name, (before, after) in pairs.items()]
-    return changed + [Detail(_plain(name), _said(name, value)) for name, value in rest.items()]
+    changed = [
+        Detail(_plain(name), _said(name, after, zone), _said(name, before, zone))
+        for name, (before, after) in pairs.items()
+    ]
+    told = {name for name, (_, after) in pairs.items() if rest.get(name) == after}
+    return changed + [
+        Detail(_plain(name), _said(name, value, zone)) for name, value in rest.items() if name not in told
+    ]
 
 
 def _is_pair(value: Any) -> bool:
@@ -79,8 +90,8 @@ def _plain(name: str) -> str:
     return name.removesuffix("_micros").removesuffix("_ppm").replace("_", " ").replace(".", " · ")
 
 
-def _said(name: str, value: Any) -> str:
-    """A value as people write it: amounts and rates not in millionths."""
+def _said(name: str, value: Any, zone: str) -> str:
+    """A value as people write it: amounts and rates not in millionths, moments in `zone`."""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
     if isinstance(value, int) and name.endswith("_micros"):
@@ -89,7 +100,13 @@ def _said(name: str, value: Any) -> str:
         return f"{Decimal(value) * 100 / MICROS:f} %"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "–"
-    return "–" if value in (None, "") else str(value)
+    return "–" if value in (None, "") else _text(name, str(value), zone)
+
+
+def _text(name: str, value: str, zone: str) -> str:
+    if name == "role" and value in set(Role):
+        return role_name(value)
+    return localtime(datetime.fromisoformat(value), zone) if MOMENT.fullmatch(value) else value
 
 
 def _words(entry: AuditEntry) -> str:
@@ -156,6 +173,7 @@ def _words(entry: AuditEntry) -> str:
         "invitation.withdraw": gettext("Invitation withdrawn:"),
         "account.bind": gettext("First sign-in at %(issuer)s:", issuer=entry.details.get("issuer", "–")),
         "account.name": gettext("Renamed:"),
+        "account.role": gettext("Role changed:"),
         "account.sign_in": gettext("Signed in:"),
         "account.sign_in_refused": gettext("Sign-in refused:"),
         "account.sign_out": gettext("Signed out:"),
@@ -193,6 +211,7 @@ def _words(entry: AuditEntry) -> str:
         "bank_line.reopen": gettext("Bank line waits again"),
         "bank_file.enter": gettext("Bank file entered, %(count)s payments", count=entry.details.get("payments", 0)),
         "payment.repay": gettext("Paid back:"),
+        "payment.refund": gettext("Card payment returned:"),
         "quarantine.replay": gettext("Taken out of quarantine and counted"),
         "quarantine.discard": gettext("Discarded from quarantine"),
     }

@@ -78,7 +78,7 @@ def test_another_role_is_audited_and_the_same_is_nothing(make, now):
     change_role(user, Role.MEMBER, now)
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.act == "account.role")).one()
     assert (entry.subject, entry.tenant_id) == (f"account:{user.email}", user.tenant_id)
-    assert entry.details == {"role": ["admin", "member"]}
+    assert entry.details == {"changed": {"role": ["admin", "member"]}}
 
 
 def test_the_last_owner_stays_one(make, now):

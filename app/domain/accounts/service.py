@@ -191,7 +191,7 @@ def change_role(session: Session, account: Account, role: Role, *, actor: str, n
     _lock_with_owners(session, account)
     before = account.role
     if _change(session, account, Account.role != role, role=role):
-        _record(session, "account.role", account, actor, now, role=[before, role])
+        _record(session, "account.role", account, actor, now, changed={"role": [before, role]})
 
 
 def rename(session: Session, account_id: int, name: str, *, actor: str, now: datetime) -> None:
