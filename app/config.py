@@ -12,6 +12,7 @@ from typing import Any
 
 from app.core.addresses import parse_ranges
 
+MOST_MONTHS = 600
 MAX_PREFIX = 32  # what the database keeps of it; a year is shorter than `{year}`
 
 
@@ -57,6 +58,7 @@ class Settings:
     HOLD_GRACE_SECONDS: int = 120  # ringing and the way of the CDR: how long a hold outlives its grant
     RATE_LIMIT_KEY: int = 20_000  # requests of one API key within 10 seconds; 0: any number
     RATE_LIMIT_ADDRESS: int = 100  # requests without a valid key from one address within 10 seconds; 0: any number
+    RETENTION_MONTHS: int = 0  # numbers of calls older than that lose their last digits; 0: they are kept
     SESSION_DAYS: int = 14  # a sign-in ends after so many days without use
     OIDC_ISSUER: str = ""  # of an OpenID Connect provider, with which staff may sign in; empty: by password alone
     OIDC_CLIENT_ID: str = ""
@@ -92,6 +94,7 @@ def read_settings() -> Settings:
     settings = Settings(**chosen)
     _check_prefix(settings.INVOICE_PREFIX)
     _check_ranges(settings.WEBHOOK_ALLOWED_RANGES)
+    _check_months(settings.RETENTION_MONTHS)
     return settings
 
 
@@ -109,6 +112,12 @@ def _check_ranges(ranges: str) -> None:
         parse_ranges(ranges)
     except ValueError as error:
         raise SystemExit(f"ringplan: WEBHOOK_ALLOWED_RANGES={ranges!r}: {error}") from None
+
+
+def _check_months(months: int) -> None:
+    """Half a century at most: what is older is older than any call record."""
+    if not 0 <= months <= MOST_MONTHS:
+        raise SystemExit(f"ringplan: RETENTION_MONTHS={months} must lie between 0 and {MOST_MONTHS}")
 
 
 def _config_file(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from app.domain.changes import offers, quote
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
 from app.domain.metering import holds, thresholds
+from app.domain.privacy import masking
 from app.domain.subscriptions import life, moves
 from app.domain.webhooks import delivery, endpoints
 
@@ -37,6 +38,10 @@ def _bill(session: Session, payload: dict[str, Any], now: datetime) -> None:
     bill_run.step(session, payload, Terms.of(current_app.config["RINGPLAN"]), now=now)
 
 
+def _mask(session: Session, *, now: datetime) -> None:
+    masking.begin_daily(session, current_app.config["RINGPLAN"].RETENTION_MONTHS, now=now)
+
+
 def _remind(session: Session, *, now: datetime) -> None:
     dunning.take_steps(session, Schedule.of(current_app.config["RINGPLAN"]), now=now)
 
@@ -47,6 +52,7 @@ HANDLERS: dict[str, Handler] = {
     offers.MAIL: notices.tell_of_offer,
     issuing.MAIL: notices.tell_of_invoice,
     bill_run.KIND: _bill,
+    masking.KIND: masking.step,
     dunning.MAIL: notices.tell_of_dunning,
     endpoints.MAIL: notices.tell_of_endpoint,
     recovery.RESET: recovery.begin_reset,
@@ -66,6 +72,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(seconds=10), life.end_trials),
     Periodic(timedelta(minutes=10), standing.mark_overdue),
     Periodic(timedelta(minutes=10), _remind),
+    Periodic(timedelta(hours=1), _mask),
     Periodic(timedelta(hours=1), jobs.forget_done),
     Periodic(timedelta(hours=1), delivery.forget),
     Periodic(timedelta(hours=1), quote.forget),

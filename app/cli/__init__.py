@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from app.cli import accounts, backup, demo, imports, serve, sources, verify, worker
+from app.cli import accounts, backup, demo, imports, privacy, serve, sources, verify, worker
 
 COMMANDS = (
     accounts.group,
@@ -12,6 +12,7 @@ COMMANDS = (
     serve.serve,
     verify.verify,
     worker.worker,
+    privacy.group,
     backup.backup,
     backup.restore,
 )

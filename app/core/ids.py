@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from datetime import datetime
 
 _EPOCH_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 _RANDOM_BITS = 21  # 42 bits of milliseconds (139 years) above 21 bits, below the sign bit
@@ -27,3 +28,8 @@ def new_ids(count: int) -> range:
 def new_id() -> int:
     """One time-ordered id; see `new_ids`."""
     return new_ids(1)[0]
+
+
+def first_id(moment: datetime) -> int:
+    """Less than every id made at that moment or later, by the clock."""
+    return (int(moment.timestamp() * 1000) - _EPOCH_MS) << _RANDOM_BITS

@@ -8,6 +8,7 @@ from app.domain.changes import models as changes
 from app.domain.factors import models as factors
 from app.domain.jobs import models as jobs
 from app.domain.metering import models as metering
+from app.domain.privacy import models as privacy
 from app.domain.subscriptions import models as subscriptions
 from app.domain.telephony import models as telephony
 from app.domain.tenants import models as tenants
@@ -22,6 +23,7 @@ __all__ = [
     "factors",
     "jobs",
     "metering",
+    "privacy",
     "subscriptions",
     "telephony",
     "tenants",

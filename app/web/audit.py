@@ -106,6 +106,7 @@ def group_choices(tenant: Tenant | None = None) -> list[tuple[str, str]]:
             ("tax_rate.", gettext("Tax rates")),
             ("second_factor.", gettext("Second factor demanded")),
             ("settings.", gettext("Settings")),
+            ("privacy.", gettext("Privacy")),
             ("job.", gettext("Jobs")),
         ]
     )

@@ -21,6 +21,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     packages,
     payments,
     people,
+    privacy,
     quarantine,
     ready,
     refused,
