@@ -40,6 +40,7 @@ class Operation:
     endpoint: str
     content_type: str
     takes_also: Mapping[str, Any]
+    gives_also: tuple[str, ...]
     also: tuple[int, ...]
     query: tuple[str, ...]
 
@@ -67,6 +68,7 @@ def operation(
     takes: tuple[type, ...] = (),
     content_type: str = "application/json",
     takes_also: Mapping[str, Any] = MappingProxyType({}),
+    gives_also: tuple[str, ...] = (),
     also: tuple[int, ...] = (),
     query: tuple[str, ...] = (),
     limited: Callable[[Problem], Response] | None = None,
@@ -74,8 +76,9 @@ def operation(
     """Open a route to keys with `scope`, and describe it: the only way to add one, so none is undescribed.
 
     `takes` are the types a body may have, `takes_also` those of other content types, `gives` that of the answer
-    (None: 204, nothing to say); `also` the status codes beyond 200 and those of every route. `limited` makes the answer
-    to who sends too much, where it is not the problem itself.
+    (None: 204, nothing to say), `gives_also` the content types that `Accept` may name beside JSON; `also` the status
+    codes beyond 200 and those of every route. `limited` makes the answer to who sends too much, where it is not the
+    problem itself.
     """
 
     def register(view: View) -> View:
@@ -97,8 +100,11 @@ def operation(
             return limits.add_headers(view(**arguments))
 
         operations.append(
-            Operation(method, path, summary, scope, takes, gives, view.__name__, content_type, takes_also, also, query)
-        )
+            Operation(
+                method, path, summary, scope, takes, gives, view.__name__, content_type, takes_also, gives_also, also,
+                query,
+            )
+        )  # fmt: skip
         bp.add_url_rule(path, view.__name__, guarded, methods=[method])
         return view
 

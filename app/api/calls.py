@@ -102,6 +102,7 @@ def _limited(problem: Problem) -> Response:
     scope="calls",
     takes=(AuthorizeBody,),
     takes_also={"application/x-www-form-urlencoded": AuthorizeBody},
+    gives_also=("text/plain",),
     gives=CallAnswer,
     limited=_limited,
 )
@@ -123,6 +124,7 @@ def authorize() -> Response:
     scope="calls",
     takes=(RenewBody,),
     takes_also={"application/x-www-form-urlencoded": RenewBody},
+    gives_also=("text/plain",),
     gives=CallAnswer,
     also=(404,),
     limited=_limited,
@@ -144,6 +146,7 @@ def renew() -> Response:
     scope="calls",
     takes=(EndBody,),
     takes_also={"application/x-www-form-urlencoded": EndBody},
+    gives_also=("text/plain",),
     gives=EndAnswer,
     also=(404,),
     limited=_limited,

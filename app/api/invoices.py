@@ -85,8 +85,9 @@ def list_invoices(ref: str) -> Response:
 
 
 @operation(
-    "GET", "/tenants/<ref>/invoices/<number>", "One invoice", scope="read", gives=WholeInvoiceAnswer, also=(404, 409)
-)
+    "GET", "/tenants/<ref>/invoices/<number>", "One invoice", scope="read", gives=WholeInvoiceAnswer,
+    gives_also=(PDF, UBL), also=(404, 409),
+)  # fmt: skip
 def get_invoice(ref: str, number: str) -> Response:
     """JSON, PDF or UBL, as `Accept` says or an address that ends in `.json`, `.pdf` or `.xml`.
 

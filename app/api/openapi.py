@@ -18,7 +18,7 @@ PROBLEMS = {
     409: "Does not fit the present state",
     413: "Over 10 MB or 10,000 events",
     415: "Compressed body",
-    422: "The body breaks a rule; errors says where",
+    422: "The body breaks a rule, errors says where; or the Idempotency-Key came with another request before",
     429: "Too many requests within ten seconds: wait for as many as Retry-After says",
     500: "Our fault, and logged",
     503: "The database does not answer; nothing was stored",
@@ -59,6 +59,8 @@ _RATE_HEADERS = {
         "Retry-After": "seconds to wait",
     }.items()
 }
+LINE = "text/plain"  # of call control, for dialplans
+_LINE_STATUSES = {400, 404, 415, 422, 429}  # problems that a dialplan is told in its line
 _IDEMPOTENCY_KEY = {
     "name": HEADER,
     "in": "header",
@@ -155,6 +157,8 @@ def _responses(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     responses = _successes(op, by_type)
     for status in statuses(op):
         responses[str(status)] = {"description": PROBLEMS[status], **problem}
+        if LINE in op.gives_also and status in _LINE_STATUSES:
+            responses[str(status)]["content"] = problem["content"] | _in_texts(LINE)
     responses["429"]["headers"] = _RATE_HEADERS
     return responses
 
@@ -163,14 +167,19 @@ def _successes(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     if op.gives is None:
         return {"204": {"description": "Done"}}
     shown = {"schema": by_type[repr(op.gives)], "example": EXAMPLES[op.endpoint].answer}
-    content = {"content": {"application/json": shown}}
+    content = {"content": {"application/json": shown, **_in_texts(*op.gives_also)}}
     created = {"201": {"description": "Created", **content}} if 201 in op.also else {}
     # What is posted is always made; what is put may have been there.
     found = {} if created and op.method == "POST" else {"200": {"description": "OK", **content}}
     return found | created
 
 
+def _in_texts(*content_types: str) -> dict[str, Any]:
+    return {content_type: {"schema": {"type": "string"}} for content_type in content_types}
+
+
 def statuses(op: Operation) -> list[int]:
-    """The codes of its problems: those of every route, of every body, and its own."""
-    unsafe = ({409} if op.is_unsafe else set()) | ({400, 413, 415, 422} if op.has_body else set())
-    return sorted({*op.also, *unsafe, 401, 403, 429, 500, 503, 507} - {201})
+    """The codes of its problems: those of every route, of every address with a name in it, of acts, its own."""
+    unsafe = {400, 409, 413, 415, 422} if op.is_unsafe else set()  # a DELETE, too, has a body to its Idempotency-Key
+    named = {404} if "<" in op.path else set()
+    return sorted({*op.also, *unsafe, *named, 401, 403, 429, 500, 503, 507} - {201})
