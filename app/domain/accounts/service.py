@@ -179,7 +179,8 @@ def set_threshold_mail(session: Session, account_id: int, wanted: bool, *, actor
         .returning(Account)
     )
     if changed is not None:
-        _record(session, "account.notifications", changed, actor, now)
+        told = {"threshold_mail": [not wanted, wanted]}
+        _record(session, "account.notifications", changed, actor, now, changed=told)
 
 
 def change_role(session: Session, account: Account, role: Role, *, actor: str, now: datetime) -> None:

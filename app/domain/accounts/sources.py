@@ -51,7 +51,8 @@ def create_source(
     source = Source(id=new_id(), code=code, name=_name(name or code), settings=_to_json(settings), created_at=now)
     session.add(source)
     session.flush()
-    audit.record(session, actor, "source.create", f"source:{code}", now=now)
+    made = audit.changes({}, {"name": source.name, **source.settings})
+    audit.record(session, actor, "source.create", f"source:{code}", now=now, changed=made)
     return source
 
 

@@ -116,7 +116,7 @@ def refresh(session: Session, invoice: Invoice, terms: Terms) -> bool:
 def accept(session: Session, invoice: Invoice, *, actor: str, now: datetime) -> None:
     """Somebody looked at what a bill run set aside: it may go on. Raises Conflict (`not_a_draft`)."""
     _take_draft(session, invoice)
-    _note(session, invoice, "invoice.accept", actor, now, odd=invoice.odd)
+    _note(session, invoice, "invoice.accept", actor, now, changed={"odd": [invoice.odd, ""]})
     invoice.odd = ""
     session.flush()
 

@@ -37,7 +37,11 @@ def add_resource(session: Session, resource: Resource, *, actor: str, now: datet
         raise Conflict("resource_exists", f"“{resource.code}” already exists.", field="code")
     resource.position = (session.scalar(select(func.max(Resource.position))) or 0) + 10
     session.add(resource)
-    audit.record(session, actor, "resource.create", f"resource:{resource.code}", now=now, name=resource.name)
+    made = {
+        name: getattr(resource, name) for name in ("name", "kind", "base_unit", "factor", "first_step", "next_step")
+    }
+    changed = audit.changes({}, made)
+    audit.record(session, actor, "resource.create", f"resource:{resource.code}", now=now, changed=changed)
     session.flush()
     return resource
 

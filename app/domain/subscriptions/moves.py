@@ -31,8 +31,8 @@ def schedule(
 ) -> None:
     """Have it moved at `at`, the end of its period, in place of what was pending. Raises Conflict as `move`."""
     check_interval(subscription, package)
-    _set_pending(session, subscription, package.id, at, actor)
-    _note(session, subscription, "subscription.schedule", actor, now, package=package.code, at=at.isoformat())
+    changed = _set_pending(session, subscription, package.id, at, actor)
+    _note(session, subscription, "subscription.schedule", actor, now, package=package.code, changed=changed)
 
 
 def cancel(session: Session, subscription: Subscription, *, actor: str, now: datetime) -> None:
@@ -40,11 +40,9 @@ def cancel(session: Session, subscription: Subscription, *, actor: str, now: dat
     pending = subscription.pending_package
     if (subscription.pending_at or now) <= now:
         raise NotFound("nothing_pending", "No change of package is pending.")
-    _set_pending(session, subscription, None, None, "")
-    if pending is None:
-        _note(session, subscription, "subscription.stay", actor, now)
-    else:
-        _note(session, subscription, "subscription.cancel", actor, now, package=pending.code)
+    changed = _set_pending(session, subscription, None, None, "")
+    act = "subscription.stay" if pending is None else "subscription.cancel"
+    _note(session, subscription, act, actor, now, changed=changed)
 
 
 def end(session: Session, subscription: Subscription, *, actor: str, now: datetime) -> None:
@@ -55,8 +53,8 @@ def end(session: Session, subscription: Subscription, *, actor: str, now: dateti
 
 def end_at(session: Session, subscription: Subscription, at: datetime, *, actor: str, now: datetime) -> None:
     """Have it end at `at`, the end of its period, in place of what was pending. Raises Conflict as `move`."""
-    _set_pending(session, subscription, None, at, actor)
-    _note(session, subscription, "subscription.end_at", actor, now, at=at.isoformat())
+    changed = _set_pending(session, subscription, None, at, actor)
+    _note(session, subscription, "subscription.end_at", actor, now, changed=changed)
 
 
 def take_effect(session: Session, *, now: datetime, tenant_ids: Collection[int] = ()) -> int:
@@ -155,9 +153,17 @@ def _close_segment(session: Session, subscription: Subscription, at: datetime) -
 
 def _set_pending(
     session: Session, subscription: Subscription, package_id: int | None, at: datetime | None, actor: str
-) -> None:
+) -> dict[str, list[Any]]:
+    """What is pending, before and after. Raises Conflict (`changed_meanwhile`)."""
+    before = _pending(subscription)
     if not _try_pending(session, subscription, package_id, at, actor):
         raise Conflict("changed_meanwhile", "The subscription was changed by someone else.")
+    return audit.changes(before, _pending(subscription))
+
+
+def _pending(subscription: Subscription) -> dict[str, str | None]:
+    package, at = subscription.pending_package, subscription.pending_at
+    return {"pending_package": package.code if package else None, "pending_at": at.isoformat() if at else None}
 
 
 def _try_pending(
