@@ -102,6 +102,11 @@ def test_a_key_ends_with_its_last_day_where_the_reader_lives(people, session, no
         assert accounts.find_key(session, key.split("_")[1]).expires_at is None
 
 
+def test_a_key_that_ends_within_two_weeks_says_so(people, now):
+    soon, later = (issue(people, "portal", ends_on=(now.date() + timedelta(days=days)).isoformat()) for days in (9, 40))
+    assert "ends soon" in page_of(people, "portal", soon) and "ends soon" not in page_of(people, "portal", later)
+
+
 @pytest.mark.parametrize("day", ["2020-01-01", "9999-12-31", "0001-01-01", "soon"])
 @pytest.mark.parametrize("side", SIDES)
 def test_a_day_that_cannot_be_meant_is_refused_at_its_field(people, side, day):
