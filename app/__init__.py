@@ -94,7 +94,7 @@ def _init_database(app: Flask) -> None:
 
 
 def _register(app: Flask) -> None:
-    from app import api, cli, intake, log, mail, metrics, web  # noqa: PLC0415  the edges import the app's parts, not the other way round
+    from app import api, branding, cli, intake, log, mail, metrics, web  # noqa: PLC0415  the edges import the app's parts, not the other way round
 
-    for part in (log, metrics, mail, intake, web, api, cli):
+    for part in (log, metrics, branding, mail, intake, web, api, cli):
         part.init_app(app)

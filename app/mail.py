@@ -5,7 +5,7 @@ import smtplib
 import ssl
 from collections.abc import Sequence
 from datetime import datetime
-from email.utils import parseaddr
+from email.utils import formataddr, parseaddr
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from flask_mailman.backends.smtp import EmailBackend  # type: ignore[import-unty
 from jinja2_fragments.flask import render_block
 from sqlalchemy.orm import Session
 
+from app import branding
 from app.config import Settings, public_url
 from app.domain.jobs import service as jobs
 
@@ -57,7 +58,6 @@ def init_app(app: Flask) -> None:
         MAIL_USE_TLS=settings.MAIL_USE_TLS and not settings.MAIL_USE_SSL,
         MAIL_USE_SSL=settings.MAIL_USE_SSL,
         MAIL_TIMEOUT=TIMEOUT_SECONDS,
-        MAIL_DEFAULT_SENDER=_sender(settings),
     )
     Mail().init_app(app)
 
@@ -84,20 +84,32 @@ def post(
 def words(to: str, template: str, **context: Any) -> dict[str, Any]:
     """What `send` sends: to whom, the subject and the body."""
     subject, body = (render_block(f"mail/{template}.txt", block, link=link, **context) for block in ("subject", "body"))
-    return {"to": to, "subject": " ".join(subject.split()), "body": body.strip() + "\n"}
+    return {"to": to, "subject": " ".join(subject.split()), "body": f"{body.strip()}\n{_footer()}"}
+
+
+def _footer() -> str:
+    """Who to ask, and what the law wants said; below the mark that mail programs fold away."""
+    chosen = branding.current()
+    lines = [line for line in (chosen.support, chosen.legal_footer) if line]
+    return "\n-- \n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def send(key: str, payload: dict[str, Any], attached: Sequence[Attachment] = ()) -> None:
     """Hand one mail to the server. Raises OSError and its kinds, such as SMTPException, when that fails."""
-    address = _sender(current_app.config["RINGPLAN"])[1]
+    sender = _sender()
     mark = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     headers = {
-        "Message-ID": f"<{mark}@{address.rpartition('@')[2]}>",  # the same when it is sent again
+        "Message-ID": f"<{mark}@{sender[1].rpartition('@')[2]}>",  # the same when it is sent again
         "Auto-Submitted": "auto-generated",  # RFC 3834: no holiday answers
     }
     with current_app.extensions["mailman"].get_connection() as connection:
         message = EmailMessage(
-            payload["subject"], payload["body"], to=[payload["to"]], headers=headers, connection=connection
+            payload["subject"],
+            payload["body"],
+            formataddr(sender),
+            to=[payload["to"]],
+            headers=headers,
+            connection=connection,
         )
         for file in attached:
             message.attach(*file)
@@ -110,6 +122,8 @@ def link(endpoint: str, **values: Any) -> str:
     return public_url(current_app.config["RINGPLAN"]) + path
 
 
-def _sender(settings: Settings) -> tuple[str, str]:
-    name, address = parseaddr(settings.MAIL_FROM)
+def _sender() -> tuple[str, str]:
+    """Name and address that mails come from."""
+    settings: Settings = current_app.config["RINGPLAN"]
+    name, address = parseaddr(branding.current().mail_from)
     return name or settings.PROVIDER_NAME, address or f"no-reply@{urlsplit(public_url(settings)).hostname}"

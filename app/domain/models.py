@@ -9,6 +9,7 @@ from app.domain.factors import models as factors
 from app.domain.jobs import models as jobs
 from app.domain.metering import models as metering
 from app.domain.privacy import models as privacy
+from app.domain.settings import models as settings
 from app.domain.subscriptions import models as subscriptions
 from app.domain.telephony import models as telephony
 from app.domain.tenants import models as tenants
@@ -24,6 +25,7 @@ __all__ = [
     "jobs",
     "metering",
     "privacy",
+    "settings",
     "subscriptions",
     "telephony",
     "tenants",

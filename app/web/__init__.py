@@ -5,7 +5,21 @@ from flask_babel import Babel  # type: ignore[import-untyped]
 
 from app.config import Settings
 from app.oidc import Provider
-from app.web import account, drawn, errors, guards, live, origin, pay, provider, scrape, security, tenant, viewing
+from app.web import (
+    account,
+    brand,
+    drawn,
+    errors,
+    guards,
+    live,
+    origin,
+    pay,
+    provider,
+    scrape,
+    security,
+    tenant,
+    viewing,
+)
 from app.web.auth import links, second, sso, views as auth  # noqa: F401  all register on one blueprint
 from app.web.kit import filters, invoice_files
 
@@ -16,7 +30,7 @@ def init_app(app: Flask) -> None:
     settings: Settings = app.config["RINGPLAN"]
     Babel(app)
     filters.init_app(app)
-    app.jinja_env.globals.update(product_name=settings.PRODUCT_NAME, provider_name=settings.PROVIDER_NAME)
+    brand.init_app(app)
     guards.init_app(app)
     origin.init_app(app)
     pay.init_app(app)

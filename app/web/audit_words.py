@@ -157,6 +157,7 @@ def _words(entry: AuditEntry) -> str:
         "resource.create": gettext("New resource:"),
         "source.create": gettext("New source:"),
         "source.update": gettext("Source changed:"),
+        "settings.change": gettext("Settings changed:"),
         "key.issue": gettext("Key issued:"),
         "key.revoke": gettext("Key revoked:"),
         "key.rotate": gettext("Key exchanged:"),

@@ -229,6 +229,6 @@ class WebhookPages:
         named: dict[str, Any] = (
             {"who_name": self.tenant.name, "menu_entry": "tenant.notifications"}
             if self.tenant
-            else {"menu_entry": "provider.sources"}
+            else {"menu_entry": "provider.webhooks"}
         )
         return render(f"webhooks/{template}.html", pages=self, type_words=TYPE_WORDS, **named, **context)

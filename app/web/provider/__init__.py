@@ -27,6 +27,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     refused,
     resources,
     second_factor,
+    settings,
     sources,
     tenant_page,
     tenant_plan,

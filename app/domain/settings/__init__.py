@@ -1,0 +1,1 @@
+"""What the provider sets for the whole installation: names, words, colours, logo. See README.md."""
