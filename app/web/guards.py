@@ -23,8 +23,9 @@ from app.web.kit.render import is_htmx, redirect_to
 # The gate asks for an API key, the webhook for a signature, the second step for the first one.
 MAILED_LINKS = frozenset({"auth.forgot", "auth.reset", "auth.invitation", "auth.new_email"})  # a token proves who asks
 SIGNING_IN = frozenset({"auth.login", "auth.second", "auth.passkey", "auth.sso", "auth.sso_return"})
-OPEN_ENDPOINTS = MAILED_LINKS | SIGNING_IN | {"static", "healthz", "readyz", "metrics", "gate", "stripe_webhook"}
-OPEN_BLUEPRINTS = frozenset({"api", "brand"})  # guarded by API keys; logo and colours, which sign-in pages show
+LOOKS = frozenset({"static", "brand.style", "brand.logo"})  # which the sign-in pages show, too
+OPEN_ENDPOINTS = MAILED_LINKS | SIGNING_IN | LOOKS | {"healthz", "readyz", "metrics", "gate", "stripe_webhook"}
+OPEN_BLUEPRINTS = frozenset({"api"})  # guarded by API keys
 SETTING_UP = frozenset({"account.security", "account.confirm", "auth.logout"})
 CONFIRMED_FOR = timedelta(minutes=15)  # how long a proof of identity opens what is sensitive
 OPEN_TO_VIEWS = frozenset({"viewing.end", "auth.logout", "auth.index"})  # while staff view as a tenant

@@ -40,9 +40,7 @@ class BrandingForm(Form):
     )
     mail_from = StringField(
         _("Sender of mails"),
-        description=_(
-            "An address, or a name with the address in angle brackets. Empty: as the server is set up."
-        ),
+        description=_("An address, or a name with the address in angle brackets. Empty: as the server is set up."),
     )
     legal_footer = TextAreaField(
         _("Legal footer"),
