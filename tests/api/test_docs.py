@@ -70,7 +70,11 @@ def test_every_parameter_of_the_gate_exists(client, source):
 
 @pytest.mark.parametrize(
     ("name", "reasons"),
-    [("freeswitch.md", REASONS), ("asterisk.md", REASONS), ("ictpbx.md", {*gate._REASONS.values()})],
+    [
+        ("freeswitch.md", {*REASONS, "rate_limited"}),
+        ("asterisk.md", {*REASONS, "rate_limited"}),
+        ("ictpbx.md", {*gate._REASONS.values(), "rate-limited"}),
+    ],
 )
 def test_the_reasons_in_the_pages_are_those_there_are(name, reasons):
     table = PAGES[name].partition("| reason | when |\n|---|---|\n")[2]
