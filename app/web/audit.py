@@ -11,7 +11,7 @@ from flask import Response, request
 from app.db import db
 from app.domain.audit import reading
 from app.domain.audit.models import AuditEntry
-from app.domain.audit.reading import AuditQuery
+from app.domain.audit.reading import NOT_FOR_TENANTS, AuditQuery
 from app.domain.metering.newest_first import read_page
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
@@ -26,8 +26,6 @@ MAX_TEXT = 255
 FIELDS = ("actor", "act", "subject", "tenant", "from", "to")
 CSV_HEADER = ("number", "time", "actor", "kind", "address", "act", "subject", "what", "hash")
 YEARS = range(2000, 2201)
-# About drafts, which a tenant does not see.
-NOT_FOR_TENANTS = ("invoice.accept", "invoice.add_line", "invoice.discard", "invoice.remove_line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,7 @@ def group_choices(tenant: Tenant | None = None) -> list[tuple[str, str]]:
         ("dunning.", gettext("Reminders")),
         ("billing.", gettext("Billing")),
         ("key.", gettext("Keys")),
+        ("privacy.", gettext("Privacy")),
         ("webhook.", gettext("Webhooks")),
     ]
     return (
@@ -106,7 +105,6 @@ def group_choices(tenant: Tenant | None = None) -> list[tuple[str, str]]:
             ("tax_rate.", gettext("Tax rates")),
             ("second_factor.", gettext("Second factor demanded")),
             ("settings.", gettext("Settings")),
-            ("privacy.", gettext("Privacy")),
             ("job.", gettext("Jobs")),
         ]
     )

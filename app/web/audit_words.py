@@ -213,6 +213,7 @@ def _words(entry: AuditEntry) -> str:
         "bank_file.enter": gettext("Bank file entered, %(count)s payments", count=entry.details.get("payments", 0)),
         "payment.repay": gettext("Paid back:"),
         "payment.refund": gettext("Card payment returned:"),
+        "privacy.export": gettext("All data exported:"),
         "privacy.mask": gettext("Numbers of calls masked, older than"),
         "quarantine.replay": gettext("Taken out of quarantine and counted"),
         "quarantine.discard": gettext("Discarded from quarantine"),

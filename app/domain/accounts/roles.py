@@ -125,6 +125,7 @@ SENSITIVE = frozenset(
         Permission.CHANGE_KEYS,
         Permission.CHANGE_WEBHOOKS,
         Permission.CHANGE_SETTINGS,
+        Permission.EXPORT_DATA,
         Permission.ERASE_DATA,
     }
 )

@@ -12,6 +12,9 @@ from app.domain.audit.models import AuditEntry, Verification
 CHUNK = 1_000  # rows read at once
 VISITS = ("account.sign_in", "account.sign_in_refused", "account.sign_out", "permission.refuse")  # change nothing
 
+# About drafts, which a tenant does not see.
+NOT_FOR_TENANTS = ("invoice.accept", "invoice.add_line", "invoice.discard", "invoice.remove_line")
+
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:

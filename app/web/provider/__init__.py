@@ -29,6 +29,7 @@ from app.web.provider import (  # noqa: E402, F401  views register on `bp`
     second_factor,
     settings,
     sources,
+    tenant_export,
     tenant_page,
     tenant_plan,
     tenant_usage,

@@ -7,6 +7,7 @@ bp = Blueprint("tenant", __name__, url_prefix="/portal")
 from app.web.tenant import (  # noqa: E402, F401  views register on `bp`
     audit,
     balance,
+    export,
     home,
     invoices,
     keys,
