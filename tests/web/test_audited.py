@@ -4,7 +4,7 @@ A new form needs a step below, or a reason why it changes nothing that is told.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import unescape
 from types import MappingProxyType
@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 
 import pyotp
 import pytest
-from sqlalchemy import event, update
-from sqlalchemy.orm import Session
-from werkzeug.test import TestResponse
+from sqlalchemy import update
 
 from app.core.clock import utc_now
 from app.db import db, unit_of_work
@@ -33,18 +31,9 @@ from tests import world
 from tests.authenticator import Authenticator
 from tests.browser_client import Browser
 from tests.factories import PASSWORD, Make
+from tests.watch import UNTOLD, Written, watching, wrong_with
 from tests.web import test_rights as rights
 
-# Rows that say how something goes, not what is agreed: nobody asks later who changed them.
-UNTOLD = {
-    "quote": "a question",
-    "webhook_message": "a test is sent",
-    "totp": "it counts once a code was entered",
-    "sign_in": "seen, or proven again; what opens or ends one is told: tests/web/test_audit_trail.py",
-    "sign_in_attempt": "counted by the throttle",
-    "quarantined": "tried again in vain",
-    "job": "something is on its way",
-}
 CHANGES_NOTHING = {
     "auth.logout": "tests/web/test_audit_trail.py",
     "account.confirm": "a refusal is told: tests/web/test_second_factor.py",
@@ -57,27 +46,7 @@ CHANGES_NOTHING = {
     "tenant.balance_top_up": "on to the gateway",
     "tenant.invoice_pay": "on to the gateway",
 }
-# What makes something, ends it or happens once has no before beyond that it was not so.
-WITHOUT_BEFORE = frozenset(
-    """account.disable account.email_asked account.enable account.factor_reset account.passkey_add
-    account.passkey_remove account.password account.recovery_codes account.sign_out account.totp_add account.totp_remove
-    account.create allocation.add allocation.release bank_file.enter bank_line.ignore bank_line.reopen bill_run.close
-    bill_run.start hold.release invitation.resend invitation.send invitation.withdraw invoice.add_line
-    invoice.credit invoice.discard invoice.finalise invoice.remove_line job.retry key.issue key.revoke offer.declined offer.withdrawn
-    package.undo payment.receive quarantine.discard quote.accept request.ask request.declined request.withdrawn
-    tenant.view tenant.view_end usage.reverse webhook.add webhook.disable webhook.enable webhook.remove webhook.replay
-    webhook.rotate""".split()
-)
-
 Fields = Mapping[str, Any] | Callable[["Story", str], dict[str, Any]]
-
-
-@dataclass
-class Written:
-    """What one transaction changed, and what it told."""
-
-    tables: set[str]
-    entries: list[dict[str, Any]]
 
 
 @dataclass
@@ -222,6 +191,7 @@ def own_passkey(story: Story) -> int:
 
 STEPS = [
     Step("provider.reverse", {"reason": "Twice"}, {"record_id": used_today}),
+    Step("provider.portal_settings", as_it_stands(product_name="Northline")),
     Step("provider.source_new", {"name": "PBX 2", "code": "pbx2", "time_zone": "UTC"}),
     Step("provider.source_edit", as_it_stands(name="PBX one")),
     Step("provider.key_new", KEY),
@@ -340,51 +310,8 @@ def story(app, make, now, login):
     told = world.build(app, make, now)
     browsers = {"staff": login(told.people["staff:owner"]), "tenant": login(told.people["tenant:admin"])}
     story = Story(make, told, {**browsers, "elsewhere": app.test_client()})
-    watch = Watch(story.written)
-    listeners = [
-        (db.engine, "before_cursor_execute", watch.begins),
-        (Session, "before_commit", watch.ends),
-        (Session, "after_commit", watch.ended),
-    ]
-    for target, name, listener in listeners:
-        event.listen(target, name, listener, insert=name == "before_commit")
-    yield story
-    for target, name, listener in listeners:
-        event.remove(target, name, listener)
-
-
-@dataclass
-class Watch:
-    """Notes what every transaction writes, by table where rows changed, with what it tells."""
-
-    written: list[Written]
-    tables: set[str] = field(default_factory=set)
-    running: list[tuple[Any, str, int]] = field(default_factory=list)  # connection, table, count before
-
-    def begins(self, connection, cursor, statement, *_) -> None:
-        self._settle()
-        found = re.match(r"(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM) \"?(\w+)", statement.strip())
-        if found:
-            raw = connection.connection.dbapi_connection
-            self.running.append((raw, found[1], raw.total_changes))
-
-    def ends(self, session: Session) -> None:
-        session.info["told"] = [each.entry for each in session.info.get("audit", ())]
-
-    def ended(self, session: Session) -> None:
-        self._settle()
-        written = {name for name in self.tables if not name.startswith("audit")}
-        told = session.info.pop("told", [])
-        self.tables.clear()
-        if written or told:
-            self.written.append(Written(written, told))
-
-    def _settle(self) -> None:
-        """SQLite counts what a statement changed once the rows that it returns were read."""
-        while self.running:
-            connection, table, count = self.running.pop()
-            if connection.total_changes != count:
-                self.tables.add(table)
+    with watching(story.written):
+        yield story
 
 
 def url_of(app, story: Story, endpoint: str, values: Mapping[str, Any]) -> str:
@@ -401,23 +328,6 @@ def url_of(app, story: Story, endpoint: str, values: Mapping[str, Any]) -> str:
     return app.url_map.bind("localhost").build(endpoint, found)
 
 
-def wrong_with(step: Step, answer: TestResponse, written: list[Written]) -> Iterator[str]:
-    """What is not as it should be with a request that was to change something."""
-    if answer.status_code not in (200, 303):
-        problem = re.findall(r'class="(?:error|flash)[^>]*>([^<]+)', answer.text)
-        yield f"{step.endpoint}: {answer.status_code} {problem}"
-    entries = [entry for each in written for entry in each.entries]
-    if not entries:
-        yield f"{step.endpoint} told nothing; it wrote {[each.tables for each in written]}"
-    for each in written:
-        if each.tables - set(UNTOLD) and not each.entries:
-            yield f"{step.endpoint} wrote {each.tables} and told nothing in the same transaction"
-    for entry in entries:
-        is_told = "changed" in entry["details"] or {"before", "after"} <= entry["details"].keys()
-        if not is_told and entry["act"] not in WITHOUT_BEFORE:
-            yield f"{step.endpoint}: {entry['act']} does not say what was before: {entry['details']}"
-
-
 @pytest.mark.databases("sqlite")
 def test_whatever_a_form_changes_is_told_in_the_same_transaction(app, story):
     wrong = []
@@ -426,7 +336,7 @@ def test_whatever_a_form_changes_is_told_in_the_same_transaction(app, story):
         url, browser = url_of(app, story, step.endpoint, step.values), story.browser(step.endpoint)
         fields = step.fields(story, url) if callable(step.fields) else step.fields
         story.written.clear()
-        wrong += wrong_with(step, browser.submit(url, fields), story.written)
+        wrong += wrong_with(step.endpoint, browser.submit(url, fields), story.written)
     assert not wrong, "\n".join(wrong)
 
 
