@@ -8,15 +8,35 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
+from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from itsdangerous import URLSafeTimedSerializer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-csrf = CSRFProtect()  # machines prove themselves by key instead: the API exempts its blueprint
+
+class OwnPagesAlone(CSRFProtect):  # type: ignore[misc]  # Flask-WTF ships no types
+    """A form must come from a page of the portal: the browser says so, and the token of its sign-in proves it."""
+
+    def protect(self, apply_exemptions: bool = False) -> None:
+        """Raises CSRFError."""
+        super().protect(apply_exemptions)
+        is_exempt = apply_exemptions and (not request.endpoint or self._is_exempt())
+        if request.method in current_app.config["WTF_CSRF_METHODS"] and not is_exempt and _is_from_elsewhere():
+            raise CSRFError("It was sent from another site.")
+
+
+def _is_from_elsewhere() -> bool:
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != request.host:  # "null" has none
+        return True
+    return request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
+
+
+csrf = OwnPagesAlone()  # machines prove themselves by key instead: the API exempts its blueprint
 
 # No inline script or style anywhere, so text that slips through as HTML still runs nothing.
 CONTENT_SECURITY_POLICY = "; ".join(
