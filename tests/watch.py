@@ -29,7 +29,7 @@ WITHOUT_BEFORE = frozenset(
     account.create allocation.add allocation.release bank_file.enter bank_line.ignore bank_line.reopen bill_run.close
     bill_run.start hold.release invitation.resend invitation.send invitation.withdraw invoice.add_line
     invoice.credit invoice.discard invoice.finalise invoice.remove_line job.retry key.issue key.revoke offer.declined offer.withdrawn
-    package.undo payment.receive quarantine.discard quote.accept request.ask request.declined request.withdrawn
+    package.undo payment.receive privacy.export quarantine.discard quote.accept request.ask request.declined request.withdrawn
     tenant.view tenant.view_end usage.reverse webhook.add webhook.disable webhook.enable webhook.remove webhook.replay
     webhook.rotate""".split()
 )

@@ -243,6 +243,8 @@ STEPS = [
     Step("provider.tenant_line_again"),
     Step("tenant.line_release", {}, {"allocation_id": line_105}),
     Step("tenant.line_again", {}, {"allocation_id": "allocation_id"}),
+    Step("provider.tenant_export"),
+    Step("tenant.export"),
     Step("provider.change_request_decline", {"answer": "No"}),
     Step("tenant.plans_ask", {"package": "large"}),
     Step("tenant.plans_withdraw"),
