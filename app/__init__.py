@@ -10,6 +10,7 @@ from flask import Flask
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from app import wall
 from app.config import Settings, database_url, read_settings, secret_key, trusted_hosts
 from app.db import READS, db, init_engine
 
@@ -91,6 +92,7 @@ def _init_database(app: Flask) -> None:
     with app.app_context():
         for engine in db.engines.values():
             init_engine(engine)
+            wall.init_engine(engine)
 
 
 def _register(app: Flask) -> None:

@@ -22,6 +22,7 @@ class Settings:
 
     RINGPLAN_INSTANCE: str = "instance"  # folder of the embedded database, the secret key and config.py
     DATABASE_URL: str = ""  # empty: SQLite in the instance folder; or postgresql://user:password@host/name
+    DATABASE_OWNER_URL: str = ""  # PostgreSQL: who owns the tables and migrates them; empty: as DATABASE_URL
     HOST: str = "127.0.0.1"
     PORT: int = 8000
     RINGPLAN_DEMO: bool = True  # load the demo into an empty database at `make run`
@@ -143,6 +144,15 @@ def database_url(settings: Settings) -> str:
     url = settings.DATABASE_URL
     if not url:
         return f"sqlite:///{Path(settings.RINGPLAN_INSTANCE) / 'ringplan.sqlite'}"
+    return _for_sqlalchemy(url)
+
+
+def owner_url(settings: Settings) -> str:
+    """The SQLAlchemy URL of who owns the tables; empty: whoever reads and writes them."""
+    return _for_sqlalchemy(settings.DATABASE_OWNER_URL)
+
+
+def _for_sqlalchemy(url: str) -> str:
     for scheme in ("postgres://", "postgresql://"):
         if url.startswith(scheme):
             return "postgresql+psycopg://" + url.removeprefix(scheme)

@@ -2,10 +2,11 @@
 
 import contextlib
 import ipaddress
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -19,14 +20,14 @@ from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import event
+from sqlalchemy import Connection, NullPool, create_engine, event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 from app import create_app, driver
-from app.config import Settings
+from app.config import Settings, owner_url
 from app.db import db
 from app.domain.accounts import passwords
 from app.domain.accounts.models import Account
@@ -38,6 +39,9 @@ from tests.server import LiveServer, serving
 NOW = datetime(2026, 11, 22, 21, tzinfo=UTC)
 DATABASES = ("sqlite", "postgresql")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ROLES = """
+CREATE ROLE ringplan_owner LOGIN; CREATE ROLE ringplan_all; CREATE ROLE ringplan LOGIN NOINHERIT;
+GRANT ringplan_all TO ringplan"""
 _databases = count(1)
 
 
@@ -137,14 +141,20 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres_server() -> Iterator[str]:
     """The URL of an empty PostgreSQL server."""
     with postgres() as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(ROLES)
         yield server.url
 
 
 @pytest.fixture(scope="session")
 def postgres_migrated(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a migrated PostgreSQL database that tests use one after the other; see `_forget`."""
-    with postgres_database(postgres_server, "ringplan") as url:
-        _migrate(Settings(RINGPLAN_INSTANCE=str(tmp_path_factory.mktemp("migrated")), DATABASE_URL=url))
+    """The URL of a migrated PostgreSQL database that tests use one after the other; see `_forget`.
+
+    As its superuser, whom no wall between tenants binds.
+    """
+    with postgres_database(postgres_server, "ringplan") as owned:
+        _migrate(split_roles(Settings(RINGPLAN_INSTANCE=str(tmp_path_factory.mktemp("migrated"))), owned))
+        url = as_role("postgres", owned)
         with psycopg.connect(url) as connection:
             connection.execute("CREATE SCHEMA seed")
             for table in db.metadata.sorted_tables:
@@ -165,17 +175,27 @@ def _forget(url: str, folder: Path) -> None:
         try:
             connection.execute("; ".join(emptied + seeded))
         except psycopg.errors.UndefinedTable:  # the test took tables away
-            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-            _migrate(Settings(RINGPLAN_INSTANCE=str(folder), DATABASE_URL=url))
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION ringplan_owner")
+            _migrate(split_roles(Settings(RINGPLAN_INSTANCE=str(folder)), url))
 
 
 @contextlib.contextmanager
 def postgres_database(server: str, name: str) -> Iterator[str]:
-    """An empty database of the server for as long as the context lasts; yields its URL."""
+    """An empty database of the server for as long as the context lasts; yields the URL of its owner."""
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield server.replace("/postgres?", f"/{name}?")
+        connection.execute(f"CREATE DATABASE {name} OWNER ringplan_owner")
+        yield as_role("ringplan_owner", server.replace("/postgres?", f"/{name}?"))
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def as_role(role: str, url: str) -> str:
+    """The URL of a database of the tests' PostgreSQL, with that role."""
+    return re.sub("//[a-z_]*@", f"//{role}@", url)
+
+
+def split_roles(settings: Settings, url: str) -> Settings:
+    """The settings of an installation whose portal owns no table of the database."""
+    return replace(settings, DATABASE_URL=as_role("ringplan", url), DATABASE_OWNER_URL=as_role("ringplan_owner", url))
 
 
 def _migrate(settings: Settings) -> None:
@@ -203,14 +223,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path / 'ringplan.sqlite'}"
         return
     url = request.getfixturevalue("postgres_migrated")
-    yield url
+    yield as_role("ringplan", url)
     _forget(url, tmp_path)
 
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """The settings of `app`; a module may override this fixture with `dataclasses.replace`."""
-    return Settings(RINGPLAN_INSTANCE=str(tmp_path), DATABASE_URL=database_url, SECRET_KEY="of a test")
+    settings = Settings(RINGPLAN_INSTANCE=str(tmp_path), DATABASE_URL=database_url, SECRET_KEY="of a test")
+    return settings if database_url.startswith("sqlite") else split_roles(settings, database_url)
 
 
 @pytest.fixture
@@ -233,6 +254,15 @@ def app(
             db.session.remove()
             for engine in db.engines.values():
                 engine.dispose()
+
+
+@pytest.fixture
+def owner(app: Flask, settings: Settings) -> Iterator[Connection]:
+    """A transaction of who owns the tables, which the portal itself does not on PostgreSQL."""
+    db.session.remove()
+    engine = create_engine(owner_url(settings), poolclass=NullPool) if settings.DATABASE_OWNER_URL else db.engine
+    with engine.connect() as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from granian.server import Server
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
-from app import metrics
+from app import metrics, wall
 from app.cli.demo import is_empty, load_demo
 from app.config import Settings
 from app.db import db
@@ -86,7 +86,13 @@ def _prepare(settings: Settings) -> list[str]:
     flask_migrate.upgrade()
     lines = load_demo() if settings.RINGPLAN_DEMO and is_empty(db.session()) else []
     db.session.remove()
-    return lines
+    return [*lines, *wall_lines()]
+
+
+def wall_lines() -> list[str]:
+    """What is missing of the wall between tenants, to be said at the start and beside a recount."""
+    with db.engine.connect() as connection:
+        return [f"row-level security: {gap}; see docs/operations.md" for gap in wall.gaps(connection)]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import msgspec
 from flask.cli import with_appcontext
 from sqlalchemy.orm import Session
 
+from app.cli.serve import wall_lines
 from app.core.clock import utc_now
 from app.db import run_in_transaction, snapshot
 from app.domain.audit import chain, service as audit
@@ -38,6 +39,8 @@ def verify(as_json: bool) -> None:
         click.echo(msgspec.json.encode(answer).decode())
     else:
         click.echo(f"{len(CODES)} checks: {_words(count)}")
+    for line in wall_lines():
+        click.echo(line, err=True)
     if count:
         raise SystemExit(1)
 

@@ -5,19 +5,57 @@ from contextlib import contextmanager
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, NullPool, create_engine
+
+from app import wall
+from app.config import owner_url
 
 config = context.config
 database = current_app.extensions["migrate"].db
 
 
 def run() -> None:
-    """Run the migrations in one transaction."""
-    with database.engine.connect() as connection, unenforced(connection):
+    """Run the migrations in one transaction, the wall between tenants down meanwhile; it stands at the newest."""
+    with owner().connect() as connection, unenforced(connection):
         context.configure(connection=connection, target_metadata=database.metadata, render_as_batch=True)
         with context.begin_transaction():
+            if connection.dialect.name == "postgresql" and not is_there_already():
+                wall.lower_wall(connection)
             context.run_migrations()
+            if connection.dialect.name == "postgresql" and is_newest():
+                wall.raise_wall(connection, database.metadata, web_role())
         connection.commit()
+
+
+def owner() -> Engine:
+    """Who owns the tables."""
+    url = owner_url(current_app.config["RINGPLAN"])
+    if not url:
+        found: Engine = database.engine
+        return found
+    engine = create_engine(url, poolclass=NullPool)
+    wall.init_engine(engine)
+    return engine
+
+
+def web_role() -> str:
+    """As whom the portal connects."""
+    with database.engine.connect() as connection:
+        return str(connection.exec_driver_sql("SELECT session_user").scalar_one())
+
+
+def is_there_already() -> bool:
+    """Whether there is nothing to migrate, as at most starts."""
+    try:
+        wanted = context.get_revision_argument()
+    except KeyError:  # a command that only looks
+        return True
+    return context.get_context().get_current_heads() == ((wanted,) if isinstance(wanted, str) else wanted or ())
+
+
+def is_newest() -> bool:
+    """Whether the schema is that of the models."""
+    return context.get_context().get_current_heads() == tuple(context.script.get_heads())
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from flask import Flask, abort, current_app, g, request, session, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import Forbidden, HTTPException
 
+from app import wall
 from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
@@ -122,12 +123,14 @@ def require_rights() -> ResponseReturnValue | None:
         or request.endpoint in OPEN_ENDPOINTS
         or OPEN_BLUEPRINTS.intersection(request.blueprints)
     ):
+        wall.show(wall.EVERY_TENANT)
         return None
     if "\0" in request.path:  # no name has one, and PostgreSQL refuses even to look
         abort(404)
     visitor = current_user._get_current_object()
     if not visitor.is_authenticated:
         return redirect_to(url_for("auth.login", next=_page_to_return_to()))
+    wall.show(_shown_to(visitor))
     if visitor.view:
         _check_view(visitor.view)
     else:
@@ -139,6 +142,13 @@ def require_rights() -> ResponseReturnValue | None:
     if visitor.due:
         _keep_alive(visitor.token)
     return None
+
+
+def _shown_to(visitor: Visitor) -> int:
+    """Whose rows the request may see."""
+    if visitor.view and request.endpoint not in OPEN_TO_VIEWS:
+        return visitor.view.tenant_id
+    return wall.EVERY_TENANT if visitor.tenant_id is None else visitor.tenant_id
 
 
 def _check_side(visitor: Visitor) -> None:
@@ -261,7 +271,8 @@ def _find(token: str) -> FoundSignIn | None:
 
 def _keep_alive(token: str) -> None:
     """Note the visit, and let the browser's cookie last as long as the sign-in."""
-    run_in_transaction(lambda unit: accounts.touch(unit, token, now=utc_now()))
+    with wall.unwalled():
+        run_in_transaction(lambda unit: accounts.touch(unit, token, now=utc_now()))
     session.modified = True
 
 

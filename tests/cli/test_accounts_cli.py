@@ -6,7 +6,7 @@ import pyotp
 import pytest
 from click.testing import Result
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from app.core.clock import utc_now
 from app.core.errors import DomainError
@@ -105,10 +105,9 @@ def test_a_refusal_is_one_line_and_a_failure(app: Flask, words: tuple[str, ...],
     assert result.stdout == ""
 
 
-def test_a_database_without_tables_is_said_in_one_line(app: Flask) -> None:
-    with app.app_context():
-        db.session.remove()
-        db.drop_all()
+def test_a_database_without_tables_is_said_in_one_line(app: Flask, owner: Connection) -> None:
+    db.metadata.drop_all(owner)
+    owner.commit()
     result = run(app, "accounts", "create-staff", "ann@example.com")
     assert result.exit_code != 0
     assert "the database refuses" in result.stderr

@@ -198,7 +198,9 @@ def test_an_older_backup_is_brought_to_this_schema(app, source, file, tmp_path):
 def test_postgresql_has_its_own_way(app, source, file, settings: Settings, postgres_server, tmp_path):
     assert "pg_dump" in _run(app, "backup", file).output
     dump = tmp_path / "ringplan.dump"
-    subprocess.run([program("pg_dump"), "-Fc", "-f", dump, settings.DATABASE_URL], check=True)
+    dumping = [program("pg_dump"), "--enable-row-security", "-Fc", "-N", "seed", "-f", dump]
+    every_tenant = {"PGOPTIONS": "-c ringplan.every_tenant=on"}
+    subprocess.run([*dumping, settings.DATABASE_OWNER_URL], env=os.environ | every_tenant, check=True)
     with postgres_database(postgres_server, "restored") as url:
         subprocess.run([program("pg_restore"), "--no-owner", "--exit-on-error", "-d", url, dump], check=True)
         done = _elsewhere(tmp_path, "verify", DATABASE_URL=url)

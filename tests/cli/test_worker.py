@@ -150,25 +150,25 @@ def test_what_fails_leaves_no_effect_and_says_why(ask, start, tmp_path):
     assert '"kind":"refuse","attempt":1' in said(tmp_path) and '"problem":"OSError"' in said(tmp_path)
 
 
-def test_it_survives_a_database_that_goes_away(ask, start, tmp_path):
+def test_it_survives_a_database_that_goes_away(ask, start, owner, tmp_path):
     with start() as process:
-        db.session.execute(text("ALTER TABLE job RENAME TO gone"))
-        db.session.commit()
+        owner.execute(text("ALTER TABLE job RENAME TO gone"))
+        owner.commit()
         wait_for(lambda: "trying again" in said(tmp_path))
-        db.session.execute(text("ALTER TABLE gone RENAME TO job"))
-        db.session.commit()
+        owner.execute(text("ALTER TABLE gone RENAME TO job"))
+        owner.commit()
         ask(1)
         wait_for(lambda: not open_jobs())
         assert process.poll() is None
     assert effects() == once_each(1)
 
 
-def test_once_without_a_database_is_said_in_one_line(app, session):
-    session.execute(text("ALTER TABLE hold RENAME TO gone"))
-    session.commit()
+def test_once_without_a_database_is_said_in_one_line(app, owner):
+    owner.execute(text("ALTER TABLE hold RENAME TO gone"))
+    owner.commit()
     done = app.test_cli_runner().invoke(args=["worker", "--once"])
-    session.execute(text("ALTER TABLE gone RENAME TO hold"))
-    session.commit()
+    owner.execute(text("ALTER TABLE gone RENAME TO hold"))
+    owner.commit()
     assert (done.exit_code, done.output.count("\n")) == (1, 1)
     assert done.output.startswith("Error: the database refuses: ")
 

@@ -182,7 +182,7 @@ ELSEWHERE = """
 import sys
 from datetime import UTC, datetime
 import time_machine
-from app import create_app
+from app import create_app, wall
 from app.config import Settings
 from app.db import db
 from app.domain.billing import reading, service
@@ -191,6 +191,7 @@ from app.domain.tenants import service as tenants
 with time_machine.travel(datetime(2031, 2, 3, tzinfo=UTC), tick=True):
     app = create_app(Settings(RINGPLAN_INSTANCE=sys.argv[1], DATABASE_URL=sys.argv[2], PROVIDER_NAME="Renamed"))
     with app.test_request_context(headers={"Accept-Language": "de"}):
+        wall.show(wall.EVERY_TENANT)
         session = db.session()
         found = reading.by_number(session, tenants.by_slug(session, "acme").id, "2026-00001")
         files = app.extensions["invoice_files"]

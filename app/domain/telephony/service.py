@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, DomainError, Invalid, NotFound
 from app.core.ids import new_id, new_ids
-from app.db import LostRace, insert_new, rowcount, run_in_transaction
+from app.db import LostRace, insert_new, read_once, rowcount, run_in_transaction
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package, PackageLimit, Resource
 from app.domain.metering import limit_events
@@ -184,7 +184,7 @@ def _taken(session: Session, tenant_id: int, resource_code: str, names: set[str]
     """Which of `names` somebody holds, and what to say of each: never who it is."""
     if not names:
         return {}
-    numbers = session.scalars(select(Did.number).where(Did.number.in_(names))) if resource_code == DIDS else ()
+    numbers = _numbers_in_use(session, tenant_id, names) if resource_code == DIDS else ()
     found: dict[str, DomainError] = {
         number: Conflict("number_taken", f"{number} is in use already.", field="name") for number in numbers
     }
@@ -197,6 +197,14 @@ def _taken(session: Session, tenant_id: int, resource_code: str, names: set[str]
         )
     )
     return found | {name: Conflict("already_allocated", f"“{name}” is held already.", field="name") for name in held}
+
+
+def _numbers_in_use(session: Session, tenant_id: int, names: set[str]) -> set[str]:
+    """Which numbers anybody holds. The transaction may see this tenant's alone: others' are asked for outside it."""
+    held = session.scalars(select(Did.number).where(Did.tenant_id == tenant_id, Did.number.in_(names)))
+    elsewhere = "SELECT number FROM did WHERE number = ANY(:names) AND tenant_id <> :tenant_id"
+    found = read_once(elsewhere, {"names": sorted(names), "tenant_id": tenant_id})
+    return {*held, *(number for (number,) in found)}
 
 
 def _take(session: Session, tenant_id: int, resource: Resource, quantity: int) -> None:
