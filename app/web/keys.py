@@ -255,7 +255,7 @@ class KeyPages:
 
     def _render(self, template: str, **context: Any) -> Response:
         named: dict[str, Any] = {"who_name": self.tenant.name} if self.tenant else {}
-        menu_entry = "tenant.notifications" if self.tenant else "provider.keys"
+        menu_entry = "tenant.people" if self.tenant else "provider.keys"
         return render(
             f"keys/{template}.html", pages=self, now=utc_now(), menu_entry=menu_entry,
             scope_words=SCOPE_WORDS, **named, **context,
