@@ -24,7 +24,7 @@ UNTOLD = {
 }
 # What makes something, ends it or happens once has no before beyond that it was not so.
 WITHOUT_BEFORE = frozenset(
-    """account.disable account.email_asked account.enable account.factor_reset account.passkey_add
+    """account.disable account.email_asked account.enable account.erase account.factor_reset account.passkey_add
     account.passkey_remove account.password account.recovery_codes account.sign_out account.totp_add account.totp_remove
     account.create allocation.add allocation.release bank_file.enter bank_line.ignore bank_line.reopen bill_run.close
     bill_run.start hold.release invitation.resend invitation.send invitation.withdraw invoice.add_line

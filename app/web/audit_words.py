@@ -164,6 +164,7 @@ def _words(entry: AuditEntry) -> str:
         "key.end": gettext("Key's end moved:"),
         "account.create": gettext("New sign-in:"),
         "account.disable": gettext("Sign-in closed:"),
+        "account.erase": gettext("Person deleted:"),
         "account.enable": gettext("Sign-in opened again:"),
         "account.password": gettext("Password changed:"),
         "account.reset_asked": gettext("New password asked for:"),

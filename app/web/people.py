@@ -10,12 +10,14 @@ from sqlalchemy.orm import Session
 from wtforms import EmailField, SelectField
 from wtforms.validators import InputRequired
 
+from app import wall
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError, Invalid
 from app.db import db, run_in_transaction
 from app.domain.accounts import invitations, people, service as accounts
 from app.domain.accounts.models import Account, MailedLink
 from app.domain.accounts.roles import STAFF_ROLES, TABLE, TENANT_ROLES, Role
+from app.domain.privacy import erasure
 from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
 from app.web.kit.forms import Form
@@ -42,8 +44,8 @@ class PeoplePages:
     arguments: dict[str, str]
 
     def url(self, page: str = "", **more: Any) -> str:
-        """The address of a page: none the list; `_role`, `_close` and `_open` with `account_id`, `_invite`, `_resend`
-        and `_withdraw` with `invitation_id`."""
+        """The address of a page: none the list; `_role`, `_close`, `_open` and `_delete` with `account_id`, `_invite`,
+        `_resend` and `_withdraw` with `invitation_id`."""
         arguments: dict[str, Any] = {**self.arguments, **more}
         return url_for(f"{self.endpoint}{page}", **arguments)
 
@@ -129,7 +131,18 @@ class PeoplePages:
             say(gettext("%(email)s can sign in again.", email=account.email))
         return redirect_to(self.url())
 
-    def _do(self, account_id: int, act: Callable[..., None]) -> Account | None:
+    def delete(self, account_id: int) -> Response:
+        """Say what goes and what stays, then delete the person."""
+        if request.method == "POST":
+            with wall.unwalled():  # people are numbered across tenants, and the jobs of all may name one
+                gone = self._do(account_id, erasure.erase)
+            if gone:
+                say(gettext("The person is deleted. The address may be invited again."))
+            return redirect_to(self.url())
+        account = people.get(db.session(), self.tenant_id, account_id)
+        return render("people/delete.html", pages=self, account=account, tenant=self._tenant())
+
+    def _do(self, account_id: int, act: Callable[..., object]) -> Account | None:
         """Do it and return the person, or say why it was refused."""
         edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
 
@@ -166,4 +179,6 @@ def rights_page(template: str, *, with_staff: bool) -> Response:
 def _words(error: DomainError) -> str:
     if error.code == "last_owner":
         return gettext("Somebody has to stay owner: make someone else an owner first.")
+    if error.code == "last_admin":
+        return gettext("Somebody has to stay admin: make someone else an admin first.")
     return error.message

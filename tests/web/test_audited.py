@@ -161,6 +161,9 @@ def line_105(story: Story) -> int:
     return db.session.query(Allocation.id).filter_by(tenant_id=story.world.acme.tenant.id, name="105").scalar()
 
 
+another_member = {"account_id": lambda story: story.world.people["tenant:member"].id}
+
+
 def invitation(story: Story) -> int:
     """The one that waits at Acme."""
     db.session.rollback()
@@ -278,6 +281,7 @@ for _side, _role in (
         Step(f"{_side}_role", {"role": _role}),
         Step(f"{_side}_close"),
         Step(f"{_side}_open"),
+        Step(f"{_side}_delete", values=another_member if _side == "provider.tenant_people" else {}),
         Step(f"{_side}_resend", values=_invited),
         Step(f"{_side}_withdraw", values=_invited),
         Step(f"{_side}_invite", {"email": f"{_side}@new.example", "role": _role}),

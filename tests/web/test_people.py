@@ -93,3 +93,20 @@ def test_the_matrix_is_drawn_from_the_table(make, owner, login):
     tenant_sees = login(make.user(make.tenant())).get("/portal/people/rights").text
     assert tenant_sees.count("✓") == sum(len(grant.tenant) for grant in TABLE.values())
     assert "Owner" not in tenant_sees
+
+
+def test_a_person_is_deleted_after_a_page_that_says_what_stays(make, login, session):
+    acme, globex = make.tenant("Acme"), make.tenant("Globex")
+    admins = {name: login(make.user(each)) for name, each in (("acme", acme), ("globex", globex))}
+    for name, tenant in (("acme", acme), ("globex", globex)):  # numbers are one's own across tenants
+        person = make.user(tenant, f"ann@{name}.example", name="Ann")
+        asked, url = admins[name].get("/portal/people").text, f"/portal/people/{person.id}/delete"
+        assert url in asked
+        page = admins[name].get(url).text
+        assert "entries keep the address" in page and "This cannot be undone." in page
+        assert admins[name].submit(url, {}).status_code == 303
+        assert "ann@" not in admins[name].get("/portal/people").text
+        assert admins[name].get(url).status_code == 404
+    session.rollback()
+    gone = session.scalars(select(Account.name).where(Account.deleted_at.is_not(None)).order_by(Account.name)).all()
+    assert gone == ["Deleted person 1", "Deleted person 2"]

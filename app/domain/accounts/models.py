@@ -40,6 +40,7 @@ class Account(Base):
     role: Mapped[str] = mapped_column(String(16))  # a roles.Role of the side that tenant_id says
     created_at: Mapped[Utc]
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the person is gone, see app/domain/privacy
     wants_threshold_mail: Mapped[bool] = mapped_column(default=False)
     has_second_factor: Mapped[bool] = mapped_column(default=False)  # kept by factors, read by every request
 

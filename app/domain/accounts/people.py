@@ -18,7 +18,7 @@ class Person(NamedTuple):
 
 
 def of(session: Session, tenant_id: int | None) -> list[Person]:
-    """The people of a tenant, or the provider's own, by address; the disabled ones included. One statement."""
+    """The people of one side by address: the disabled ones too, the deleted ones not. One statement."""
     seen = (
         select(SignIn.account_id, func.max(SignIn.seen_at).label("at"))
         .where(SignIn.account_id.in_(select(Account.id).where(Account.tenant_id.is_not_distinct_from(tenant_id))))
@@ -28,7 +28,7 @@ def of(session: Session, tenant_id: int | None) -> list[Person]:
     found = (
         select(Account, seen.c.at)
         .outerjoin(seen, seen.c.account_id == Account.id)
-        .where(Account.tenant_id.is_not_distinct_from(tenant_id))
+        .where(Account.tenant_id.is_not_distinct_from(tenant_id), Account.deleted_at.is_(None))
         .order_by(Account.email)
     )
     return [Person(account, seen_at) for account, seen_at in session.execute(found)]
@@ -37,6 +37,6 @@ def of(session: Session, tenant_id: int | None) -> list[Person]:
 def get(session: Session, tenant_id: int | None, account_id: int) -> Account:
     """One of these people. Raises NotFound for somebody else's as for nobody's."""
     account = session.get(Account, account_id)
-    if account is None or account.tenant_id != tenant_id:
+    if account is None or account.tenant_id != tenant_id or account.deleted_at:
         raise NotFound("unknown_account", "There is no such person here.")
     return account

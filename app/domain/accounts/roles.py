@@ -106,7 +106,7 @@ TABLE: dict[Permission, Grant] = {
     Permission.READ_SETTINGS: _to(_ALL_STAFF, "admin"),
     Permission.CHANGE_SETTINGS: _to("owner", "admin"),
     Permission.EXPORT_DATA: _to("owner", "admin"),
-    Permission.ERASE_DATA: _to("owner"),
+    Permission.ERASE_DATA: _to("owner", "admin"),
 }
 
 # What a look at the portal as a tenant is limited to.

@@ -142,8 +142,9 @@ def by_email(session: Session, email: str) -> Account:
 
 
 def users_of(session: Session, tenant_id: int) -> list[Account]:
-    """A tenant's users by address, the disabled ones included."""
-    return list(session.scalars(select(Account).where(Account.tenant_id == tenant_id).order_by(Account.email)))
+    """A tenant's users by address, the disabled ones included, the deleted ones not."""
+    users = select(Account).where(Account.tenant_id == tenant_id, Account.deleted_at.is_(None))
+    return list(session.scalars(users.order_by(Account.email)))
 
 
 def threshold_readers(session: Session, tenant_id: int) -> list[Account]:
@@ -218,8 +219,8 @@ def disable_account(session: Session, account: Account, *, actor: str, now: date
 
 
 def enable_account(session: Session, account: Account, *, actor: str, now: datetime) -> None:
-    """Let a disabled account sign in again."""
-    if account.disabled_at is None:
+    """Let a disabled account sign in again, unless the person was deleted."""
+    if account.disabled_at is None or account.deleted_at:
         return
     account.disabled_at = None
     _record(session, "account.enable", account, actor, now)

@@ -54,6 +54,13 @@ def people_open(account_id: int) -> Response:
     return STAFF.open(account_id)
 
 
+@bp.route(f"/people/{ID}/delete", methods=["GET", "POST"])
+@needs(Permission.ERASE_DATA)
+def people_delete(account_id: int) -> Response:
+    """Nobody any more."""
+    return STAFF.delete(account_id)
+
+
 @bp.route("/people/invite", methods=["GET", "POST"])
 @needs(Permission.CHANGE_PEOPLE)
 def people_invite() -> Response:
@@ -101,6 +108,13 @@ def tenant_people_close(slug: str, account_id: int) -> Response:
 def tenant_people_open(slug: str, account_id: int) -> Response:
     """Sign-in again."""
     return _of(slug).open(account_id)
+
+
+@bp.route(f"/tenants/<slug>/people/{ID}/delete", methods=["GET", "POST"])
+@needs(Permission.ERASE_DATA)
+def tenant_people_delete(slug: str, account_id: int) -> Response:
+    """Nobody any more."""
+    return _of(slug).delete(account_id)
 
 
 @bp.route("/tenants/<slug>/people/invite", methods=["GET", "POST"])

@@ -50,6 +50,13 @@ def people_open(account_id: int) -> Response:
     return _pages().open(account_id)
 
 
+@bp.route(f"/people/{ID}/delete", methods=["GET", "POST"])
+@needs(Permission.ERASE_DATA)
+def people_delete(account_id: int) -> Response:
+    """Nobody any more."""
+    return _pages().delete(account_id)
+
+
 @bp.route("/people/invite", methods=["GET", "POST"])
 @needs(Permission.CHANGE_PEOPLE)
 def people_invite() -> Response:
