@@ -19,6 +19,7 @@ from app.core.periods import Period
 from app.db import db
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
+from app.domain.changes import offers
 from app.domain.metering import meters
 from app.domain.metering.meters import MeterView
 from app.domain.subscriptions import service as subscriptions
@@ -164,6 +165,7 @@ def put_subscription(ref: str) -> Response:
             done = subscriptions.subscribe_at_period_end(session, tenant, package, actor=actor, now=now)
         else:
             done = subscriptions.subscribe(session, tenant, package, actor=actor, now=now, started_at=started_at)
+        offers.settle(session, tenant, package, actor=actor, now=now)
         return answer(subscription_answer(done, now))
 
     return transact(act)

@@ -81,6 +81,16 @@ def test_one_click_offers_it_and_the_tenant_takes_it(staff, acme, offered, offic
     assert "Offer taken:" in staff.get("/provider").text
 
 
+@pytest.mark.parametrize(("moved_to", "becomes"), [("large", "taken"), ("other", "withdrawn")])
+def test_a_move_by_a_machine_ends_the_offer(app, make, offered, office, session, moved_to, becomes):
+    make.package("other", {"voice_minutes": 60})
+    key = {"Authorization": f"Bearer {make.source('pbx9').key}"}
+    answer = app.test_client().put("/api/v1/tenants/acme/subscription", json={"package": moved_to}, headers=key)
+    assert answer.status_code == 200
+    assert status(session) == becomes
+    assert "suggests" not in office.get("/portal").text
+
+
 def test_the_tenant_declines(offered, office, session):
     assert office.submit("/portal/plans/decline").status_code == 303
     assert status(session) == "declined"

@@ -61,6 +61,12 @@ def end(session: Session, tenant: Tenant, status: str, *, actor: str, now: datet
     return True
 
 
+def settle(session: Session, tenant: Tenant, package: Package, *, actor: str, now: datetime) -> None:
+    """The tenant moves to `package`: an open offer of it is taken by that, one of another package withdrawn."""
+    offered = is_offered(session, tenant.id, package)
+    end(session, tenant, "taken" if offered else "withdrawn", actor=actor, now=now)
+
+
 def get(session: Session, tenant_id: int, offer_id: int) -> Offer:
     """One offer, which must be there, as it stands."""
     return session.get_one(Offer, (tenant_id, offer_id), populate_existing=True)

@@ -185,9 +185,8 @@ def forget(session: Session, *, now: datetime) -> None:
 
 def _carry_out(session: Session, tenant: Tenant, quote: Quote, actor: str, now: datetime) -> None:
     by_effect = {"now": subscriptions.subscribe, "period_end": subscriptions.subscribe_at_period_end}
-    offered = offers.is_offered(session, tenant.id, quote.package)
     by_effect[quote.effect](session, tenant, quote.package, actor=actor, now=now)
-    offers.end(session, tenant, "taken" if offered else "withdrawn", actor=actor, now=now)
+    offers.settle(session, tenant, quote.package, actor=actor, now=now)
     audit.record(
         session,
         actor,
