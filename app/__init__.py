@@ -11,6 +11,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import wall
+from app.bodies import PortalRequest
 from app.config import Settings, database_url, read_settings, secret_key, trusted_hosts
 from app.db import READS, db, init_engine
 
@@ -19,6 +20,8 @@ PACKAGE = Path(__file__).parent
 
 class Portal(Flask):
     """Flask without asynchronous views: asking at every call whether one is cost some 3 % of a short answer."""
+
+    request_class = PortalRequest
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself."""
@@ -62,6 +65,7 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
     url = database_url(settings)
     # What a statement was given stays out of its errors, and so out of the log.
     pool: dict[str, Any] = {"pool_size": 20, "max_overflow": 40, "pool_timeout": 30, "hide_parameters": True}
+    pool["pool_use_lifo"] = True  # each of SQLite's connections keeps up to 32 MB: as few of them as will do
     return {
         "RINGPLAN": settings,
         "SECRET_KEY": secret_key(settings),
@@ -73,7 +77,7 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         },
         "TRUSTED_HOSTS": trusted_hosts(settings),
         "MAX_CONTENT_LENGTH": 10_000_000,
-        "MAX_FORM_MEMORY_SIZE": 10_000_000,
+        "MAX_FORM_MEMORY_SIZE": 2_000_000,  # of fields, which take time to read; files may be longer
         "SESSION_COOKIE_NAME": "ringplan",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",

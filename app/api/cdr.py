@@ -4,8 +4,11 @@ import msgspec
 from flask import Response, g, request
 
 from app.api.blueprint import answer, operation, raw_body
+from app.api.problems import Problem
 from app.domain.accounts import service as accounts
 from app.intake import CdrCount, count_asterisk, count_freeswitch
+
+MAX_ROWS = 100_000  # of a request: 10 MB of rows as Asterisk writes them are fewer
 
 
 class CdrAnswer(msgspec.Struct, omit_defaults=True):
@@ -48,6 +51,8 @@ def report_freeswitch() -> Response:
 def report_asterisk() -> Response:
     """Count rows; a broken one is quarantined with its line number, the others go in."""
     text = raw_body().decode(errors="replace")
+    if text.count("\n") > MAX_ROWS:
+        raise Problem(413, "too_many_rows", f"At most {MAX_ROWS} rows fit into one request.")
     source_id, settings = g.key.source.id, accounts.settings_of(g.key.source)
     count = CdrCount()
     count_asterisk(count, source_id, settings, text)

@@ -18,6 +18,7 @@ _WORDS = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take that method; `Allow` says which it takes."),
     413: ("body_too_large", "A body has at most 10 MB."),
+    429: ("rate_limited", "Too many requests of this address are still on their way; try again shortly."),
     500: ("internal_error", "It is our fault, and it is logged."),
 }
 _UNKNOWN_HOST = "The portal does not answer to that host name; its operator names the right ones in TRUSTED_HOSTS."

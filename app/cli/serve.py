@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from app.config import Settings
 from app.db import db
 
 STOP_SECONDS = 2  # what a running request gets to finish; live streams end when it is over
+MOST_CONNECTIONS = 10_000  # of a worker; one that sends nothing takes no thread, but a file of the system
+SPARE_FILES = 256  # beside connections and threads: databases, logs, libraries
 BACKLOG = 1024  # connections the kernel holds while every thread is busy
 MIGRATION_KEY = 7_265_706  # of PostgreSQL's advisory lock: any number, always the same
 
@@ -133,11 +136,20 @@ def _serve(settings: Settings, address: str) -> None:
         port=settings.PORT,
         workers=settings.WORKERS,
         blocking_threads=settings.BLOCKING_THREADS,
-        # As many requests at once as there are threads; by default it would be the backlog's share.
-        backpressure=settings.BLOCKING_THREADS,
+        backpressure=_most_connections(settings.BLOCKING_THREADS),
         backlog=BACKLOG,
         http=HTTPModes.http1,
         websockets=False,
         workers_kill_timeout=STOP_SECONDS,
         log_level=LogLevels.error,
     ).serve()
+
+
+def _most_connections(threads: int) -> int:
+    """As many as the system lets a process have, and no fewer than there are threads."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + threads + SPARE_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(threads, allowed - threads - SPARE_FILES)

@@ -20,6 +20,7 @@ from app.pbx.text import clean
 _NOT_ENCODED = re.compile(r'[^!-~]|["#&+:;<=>?@\[\\\]^`{|}]|%(?![0-9A-Fa-f]{2})')
 _FIELD = re.compile("(?:^|&)cdr=")
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_MOST_TAGS = 50_000  # a CDR has some hundreds; each takes a hundred bytes and more once it is read
 _LAYERS = 4  # cdr=, percent-encoding and base64 at most wrap each other; more is not FreeSWITCH
 
 
@@ -58,7 +59,9 @@ def _document(body: bytes) -> str:
     for _ in range(_LAYERS):
         if text.startswith(("{", "<")):
             return text
-        text = _trimmed(_unwrapped(text.partition("&")[0]))
+        before, text = text, _trimmed(_unwrapped(text.partition("&")[0]))
+        if text == before:
+            break
     raise Unreadable("unreadable_body", "no CDR in the body")
 
 
@@ -94,6 +97,8 @@ def _from_json(text: str) -> Leg:
 
 
 def _from_xml(text: str) -> Leg:
+    if text.count("<") > _MOST_TAGS:
+        raise Unreadable("unreadable_body", f"more than {_MOST_TAGS} tags are no CDR")
     root: Element = fromstring(_NOT_XML.sub("", text))
     flow = min(root.findall("callflow"), key=lambda flow: _index(flow.get("profile_index")), default=None)
     profile = flow.find("caller_profile") if flow is not None else None

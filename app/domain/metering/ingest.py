@@ -114,7 +114,8 @@ class _Batch:
                     raise outcome
                 row, result = self._row(outcome)
             except Unreadable as problem:
-                row, result = None, self._quarantine(report, problem)
+                # Without the frames it was raised in, or it would be a circle that keeps the whole body in memory.
+                row, result = None, self._quarantine(report, problem.with_traceback(None))
             if row is not None and isinstance(outcome, UsageEvent):
                 rows.append(row)
                 if outcome.hold or outcome.call_id:
