@@ -48,7 +48,10 @@ def portal(setting: Setting) -> Iterator[Server]:
 
 @contextmanager
 def _running(port: int, arguments: list[str], environment: dict[str, str]) -> Iterator[Server]:
-    process = subprocess.Popen([sys.executable, *arguments], env={**os.environ, **environment})
+    # As under a supervisor: the log is written, and nobody looks at it here.
+    process = subprocess.Popen(
+        [sys.executable, *arguments], env={**os.environ, **environment}, stderr=subprocess.DEVNULL
+    )
     base = f"http://127.0.0.1:{port}"
     try:
         _wait_for(base)
