@@ -8,11 +8,11 @@ from typing import Any
 
 from flask import url_for
 
-from app.domain.accounts.roles import Role
+from app.domain.accounts.roles import Permission, Role
 from app.domain.audit.models import AuditEntry
 from app.web.kit.formats import localtime
-from app.web.kit.i18n import gettext
-from app.web.kit.role_words import role_name
+from app.web.kit.i18n import gettext, ngettext
+from app.web.kit.role_words import permission_name, role_name
 
 MOST_NAMES = 3
 MICROS = 1_000_000
@@ -72,10 +72,8 @@ def _details(entry: AuditEntry, zone: str) -> list[Detail]:
         pairs[gettext("value")] = [rest.pop("before"), rest.pop("after")]
     if entry.act in PAIRS:
         pairs |= {name: rest.pop(name) for name, value in entry.details.items() if name in rest and _is_pair(value)}
-    changed = [
-        Detail(_plain(name), _said(name, after, zone), _said(name, before, zone))
-        for name, (before, after) in pairs.items()
-    ]
+    said = {name: [_said(name, value, zone) for value in pair] for name, pair in pairs.items()}
+    changed = [Detail(_plain(name), after, before) for name, (before, after) in said.items() if before != after]
     told = {name for name, (_, after) in pairs.items() if rest.get(name) == after}
     return changed + [
         Detail(_plain(name), _said(name, value, zone)) for name, value in rest.items() if name not in told
@@ -106,6 +104,8 @@ def _said(name: str, value: Any, zone: str) -> str:
 def _text(name: str, value: str, zone: str) -> str:
     if name == "role" and value in set(Role):
         return role_name(value)
+    if name == "permission" and value in set(Permission):
+        return permission_name(Permission(value))
     return localtime(datetime.fromisoformat(value), zone) if MOMENT.fullmatch(value) else value
 
 
@@ -211,7 +211,11 @@ def _words(entry: AuditEntry) -> str:
         "payment.receive": gettext("Payment entered:"),
         "bank_line.ignore": gettext("Bank line is nobody's (%(reason)s)", reason=entry.details.get("reason", "–")),
         "bank_line.reopen": gettext("Bank line waits again"),
-        "bank_file.enter": gettext("Bank file entered, %(count)s payments", count=entry.details.get("payments", 0)),
+        "bank_file.enter": ngettext(
+            "Bank file entered, %(num)s payment",
+            "Bank file entered, %(num)s payments",
+            entry.details.get("payments", 0),
+        ),
         "payment.repay": gettext("Paid back:"),
         "payment.refund": gettext("Card payment returned:"),
         "privacy.export": gettext("All data exported:"),

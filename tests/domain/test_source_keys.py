@@ -1,6 +1,7 @@
 """Sources and their API keys."""
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ from sqlalchemy import select
 
 from app.core.errors import DomainError, Invalid, NotFound
 from app.core.usage import SourceSettings
-from app.db import db, unit_of_work
+from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import ApiKey
 from app.domain.audit.models import AuditEntry
@@ -225,3 +226,31 @@ def test_a_key_ends_in_the_future_and_once() -> None:
     change_end(key, NOW + timedelta(hours=1))
     with pytest.raises(DomainError, match="ended"):
         change_end(key, None, NOW + timedelta(hours=1))
+
+
+def test_of_many_who_exchange_a_key_at_once_one_does(app: Flask) -> None:
+    old, outcomes = new_key(), []
+
+    def exchange() -> None:
+        with app.app_context():
+            try:
+                run_in_transaction(
+                    lambda session: accounts.rotate_key(
+                        session,
+                        accounts.find_key(session, old.split("_")[1]),
+                        timedelta(hours=1),
+                        actor="test",
+                        now=NOW,
+                    )
+                )
+                outcomes.append("new")
+            except DomainError as error:
+                outcomes.append(error.code)
+
+    threads = [threading.Thread(target=exchange) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["key_ended"] * 3 + ["new"]
+    assert len(db.session.scalars(select(ApiKey)).all()) == 2

@@ -167,4 +167,6 @@ def _check_order(session: Session, invoice: Invoice) -> None:
 
 def _note(session: Session, invoice: Invoice, act: str, actor: str, now: datetime, **details: object) -> None:
     tenant: Tenant = invoice.tenant
+    if invoice.number is None:
+        details["period"] = invoice.period_on.isoformat()
     audit.record(session, actor, act, f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id, **details)
