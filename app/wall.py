@@ -182,7 +182,7 @@ def _policies(connection: Connection, metadata: MetaData, web_role: str) -> dict
         every_row = f"USING ({_UNWALLED})"
     found: dict[tuple[str, str], str] = {}
     for table in metadata.sorted_tables:
-        found[table.name, "every_row"] = every_row
+        found[table.name, "unwalled"] = every_row  # by its name the first that is asked
         if own := own_rows(table):
             found[table.name, "own_rows"] = f"USING ({own})"
         if table.name in SHOWN:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from flask import Blueprint, Response, g, request
 
+from app import wall
 from app.api import idempotency, limits
 from app.api.problems import Problem, invalid
 from app.core.clock import utc_now
@@ -176,9 +177,11 @@ def require_key(scope: str, presented: str | None = None) -> KnownKey:
 
 def _only_own(key: KnownKey, scope: str, arguments: Mapping[str, Any]) -> None:
     """A tenant's key reads what is under the tenant's own name. Raises Problem 403, and NotFound for a foreign name."""
+    assert key.tenant_id is not None
     if scope != "read" or "ref" not in arguments:
         accounts.note_refused(key, scope, request.path, utc_now())
         raise Problem(403, "key_of_a_tenant", "This key reads its own tenant's data alone.")
+    wall.show(key.tenant_id)
     if tenants.by_name(db.session(), arguments["ref"]).id != key.tenant_id:
         raise NotFound("unknown_tenant", f"No tenant is known as “{arguments['ref']}”.")
 

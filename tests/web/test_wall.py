@@ -1,20 +1,29 @@
 """Row-level security behind the pages: what a query that forgot its tenant would find and do."""
 
+from contextlib import contextmanager
+
+import flask_migrate
 import pytest
 from flask import Response
 from sqlalchemy import func, inspect, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
-from app import wall
+from app import create_app, wall
+from app.config import Settings
 from app.db import Base, db, read_once, unit_of_work
 from app.domain import models  # noqa: F401  the tables
+from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
 from app.domain.audit import service as audit
 from app.domain.billing.models import LedgerEntry
+from app.domain.metering import meters
 from app.domain.metering.models import UsageRecord
 from app.domain.tenants.models import Tenant, TenantName
+from tests.conftest import NOW, as_role
+from tests.factories import Make
 
 pytestmark = pytest.mark.databases("postgresql")
+owned = pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
 CLASSES = (wall.OF_TENANTS, wall.SHOWN, wall.SHARED, wall.PROVIDERS)
 
 
@@ -73,7 +82,7 @@ def test_every_table_has_its_policies_in_force(app):
     assert tables >= set(Base.metadata.tables)
     policies = {(table, name) for table, name in read_once("SELECT tablename, policyname FROM pg_policies", {})}
     for table in Base.metadata.sorted_tables:
-        assert (table.name, "every_row") in policies
+        assert (table.name, "unwalled") in policies
         assert ((table.name, "own_rows") in policies) == bool(wall.own_rows(table))
 
 
@@ -153,3 +162,65 @@ def test_the_next_request_on_the_same_connection_sees_everything_again(two, make
         assert session.scalar(select(func.count()).select_from(LedgerEntry)) is not None
         assert session.scalar(text("SELECT current_user")) == "ringplan_all"
         assert everything() == [60, 90]
+
+
+def test_a_tenants_key_reads_behind_the_wall(two, client, now, monkeypatch):
+    with unit_of_work() as session:
+        key = accounts.issue_tenant_key(session, session.merge(two[0]), label="books", actor="test", now=now)
+    seen, current = [], meters.current
+
+    def look_around(*found, **at):
+        seen.extend(everything())
+        return current(*found, **at)
+
+    monkeypatch.setattr(meters, "current", look_around)
+    client.get("/api/v1/tenants/acme/meters", headers={"Authorization": f"Bearer {key}"})
+    assert seen == [60]
+
+
+@contextmanager
+def installed(url, folder):
+    """The portal as one role on an empty database, which it migrates itself."""
+    app = create_app(Settings(RINGPLAN_INSTANCE=str(folder), DATABASE_URL=url, SECRET_KEY="of a test"))
+    with app.app_context():
+        flask_migrate.upgrade()
+        try:
+            yield app
+        finally:
+            db.session.remove()
+            for engine in db.engines.values():
+                engine.dispose()
+
+
+@owned
+def test_one_role_that_owns_the_tables_is_bound_too_and_told_what_is_missing(empty_database_url, tmp_path):
+    with installed(empty_database_url, tmp_path) as app:
+        make = Make(NOW)
+        globex = [make.tenant(name) for name in ("Acme", "Globex")][1]
+        names = select(Tenant.name).order_by(Tenant.name)
+        assert db.session.scalars(names).all() == ["Acme", "Globex"]
+        db.session.remove()
+        with app.test_request_context():
+            assert db.session.scalars(names).all() == []
+            db.session.rollback()
+            wall.show(globex.id)
+            assert db.session.scalars(names).all() == ["Globex"]
+            db.session.remove()
+        with db.engine.connect() as connection:
+            assert wall.gaps(connection) == ["the role of DATABASE_URL owns the tables and could take it away"]
+        before = standing()
+        flask_migrate.upgrade()
+        assert standing() == before  # nothing to do, nothing is locked
+
+
+@owned
+def test_a_superuser_is_told_that_no_wall_binds_it(empty_database_url, tmp_path):
+    with installed(as_role("postgres", empty_database_url), tmp_path) as app:
+        assert "row-level security: the role of DATABASE_URL bypasses it; see docs/operations.md" in (
+            app.test_cli_runner().invoke(args=["verify"]).stderr
+        )
+
+
+def standing():
+    """The policies and when each was made."""
+    return read_once("SELECT oid, xmin::text FROM pg_policy ORDER BY oid", {})
