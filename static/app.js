@@ -82,8 +82,9 @@
   addEventListener("pageshow", (event) => { if (event.persisted) all("form[data-sent]").forEach(release); });
 
   // ---- margin as typed: exact in micros, formatted by the browser
-  const micros = (text) => {
+  const micros = (text, comma) => {
     let bare = text.replace(/[^\d.,]/g, "");
+    if (comma) bare = bare.replace(/[.,]/g, (sign) => sign === "," ? "." : ",");
     if (/^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(bare)) bare = bare.replaceAll(",", "");
     const parts = bare.match(/^(\d*)(?:\.(\d{0,6}))?$/);
     return parts && bare && bare !== "." ? BigInt(parts[1] || "0") * 1000000n + BigInt((parts[2] || "").padEnd(6, "0")) : null;
@@ -91,8 +92,9 @@
   const put = (root, selector, text) => { const place = root.querySelector(selector); if (place) place.textContent = text; };
   const showMargin = (form) => {
     const place = form.querySelector("[data-margin]");
-    const price = micros(form.querySelector("[data-price]").value);
-    const cost = micros(form.querySelector("[data-cost]").value);
+    const comma = (1.5).toLocaleString(place.dataset.locale || "en-GB").includes(",");
+    const price = micros(form.querySelector("[data-price]").value, comma);
+    const cost = micros(form.querySelector("[data-cost]").value, comma);
     const currency = form.querySelector("[data-currency-select]")?.value || place.dataset.currency;
     let amount = "–", share = "";
     if (price !== null && cost !== null) {

@@ -38,7 +38,7 @@ _PROFILE = {
     "currency": "EUR",
 }
 _TENANT: dict[str, Any] = {"slug": "acme", **_PROFILE, "country": "", "contact_name": "", "contact_email": ""}
-_TENANT |= {"blocked_prefixes": [], "status": "active"}
+_TENANT |= {"locale": "", "units": "", "blocked_prefixes": [], "status": "active"}
 _START = "2026-11-01T00:00:00+01:00"
 _PERIOD = {"start": _START, "end": "2026-12-01T00:00:00+01:00"}
 _SUBSCRIPTION = {"tenant": "acme", "package": "gold", "revision": 1, "started_at": _START, "period": _PERIOD}
@@ -139,6 +139,7 @@ _PRINTED = {
         "tax_id": "",
         "email": "",
         "timezone": "Europe/Berlin",
+        "locale": "",
     },
     "taxes": [
         {

@@ -38,6 +38,8 @@ class TenantBody(msgspec.Struct, forbid_unknown_fields=True):
     timezone: str | msgspec.UnsetType = msgspec.UNSET
     currency: str | msgspec.UnsetType = msgspec.UNSET
     country: str | msgspec.UnsetType = msgspec.UNSET
+    locale: str | msgspec.UnsetType = msgspec.UNSET  # of its documents, and of its people's pages unless they choose
+    units: str | msgspec.UnsetType = msgspec.UNSET  # minutes or hours
     contact_name: str | msgspec.UnsetType = msgspec.UNSET
     contact_email: str | msgspec.UnsetType = msgspec.UNSET
     blocked_prefixes: list[str] | msgspec.UnsetType = msgspec.UNSET  # on top of its package's
@@ -53,6 +55,8 @@ class TenantAnswer(msgspec.Struct):
     timezone: str
     currency: str
     country: str
+    locale: str
+    units: str
     contact_name: str
     contact_email: str
     blocked_prefixes: list[str]

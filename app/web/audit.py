@@ -17,6 +17,7 @@ from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
 from app.web.audit_words import Change, in_words
 from app.web.kit.csv import csv_response
+from app.web.kit.display import own_zone
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import newest_first_key
 from app.web.kit.render import render
@@ -57,7 +58,7 @@ def audit_page(template: str, tenant: Tenant | None) -> Response:
         filters={name: value for name, value in _given().items() if value},
         problems=problems,
         groups=group_choices(tenant),
-        zone=tenant.timezone if tenant else "UTC",
+        zone=_zone(tenant),
     )
 
 
@@ -111,7 +112,7 @@ def group_choices(tenant: Tenant | None = None) -> list[tuple[str, str]]:
 
 
 def _csv_rows(query: AuditQuery, tenant: Tenant | None) -> Iterator[tuple[Any, ...]]:
-    zone = ZoneInfo(tenant.timezone if tenant else "UTC")
+    zone = ZoneInfo(_zone(tenant))
     for entry in reading.every(db.session(), query):
         row = _row(entry, tenant)
         yield (
@@ -127,9 +128,13 @@ def _csv_rows(query: AuditQuery, tenant: Tenant | None) -> Iterator[tuple[Any, .
         )
 
 
+def _zone(tenant: Tenant | None) -> str:
+    return own_zone(tenant.timezone if tenant else "UTC")
+
+
 def _row(entry: AuditEntry, tenant: Tenant | None) -> Row:
     """A tenant learns that the provider acted, not who of its people, and from where."""
-    change = in_words(entry, tenant.timezone if tenant else "UTC")
+    change = in_words(entry, _zone(tenant))
     if tenant is None or entry.kind in ("user", "visitor"):
         return Row(entry, change, entry.actor, entry.address)
     return Row(entry, change, "" if entry.kind in ("staff", "") else entry.actor, "")
@@ -143,7 +148,7 @@ def _given() -> dict[str, str]:
 def _query(tenant: Tenant | None) -> tuple[AuditQuery, dict[str, str]]:
     """The filters as a query, and a message for each one that cannot be read."""
     given, problems = _given(), {}
-    zone = ZoneInfo(tenant.timezone if tenant else "UTC")
+    zone = ZoneInfo(_zone(tenant))
     days: dict[str, datetime | None] = {}
     for name, later in (("from", 0), ("to", 1)):
         try:

@@ -175,6 +175,7 @@ def _words(entry: AuditEntry) -> str:
         "invitation.withdraw": gettext("Invitation withdrawn:"),
         "account.bind": gettext("First sign-in at %(issuer)s:", issuer=entry.details.get("issuer", "–")),
         "account.name": gettext("Renamed:"),
+        "account.display": gettext("Display changed:"),
         "account.role": gettext("Role changed:"),
         "account.sign_in": gettext("Signed in:"),
         "account.sign_in_refused": gettext("Sign-in refused:"),

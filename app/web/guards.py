@@ -13,12 +13,14 @@ from werkzeug.exceptions import Forbidden, HTTPException
 
 from app import wall
 from app.core.clock import utc_now
+from app.core.display import Display
 from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
 from app.domain.accounts.roles import READING, SENSITIVE, Permission, Role, who_may
 from app.domain.accounts.sign_in import FoundSignIn, View
 from app.web.auth.next_page import local_page
+from app.web.kit.display import PLAIN
 from app.web.kit.render import is_htmx, redirect_to
 
 # The gate asks for an API key, the webhook for a signature, the second step for the first one.
@@ -46,6 +48,7 @@ class Visitor(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships
     role: Role
     confirmed_at: datetime  # when they last proved who they are
     lacks_second_factor: bool  # which is demanded of the role: nothing is open but to set one up
+    display: Display = PLAIN
     view: View | None = None  # staff who look at a tenant's pages
     due: bool = False  # the sign-in should be noted as seen
 
@@ -131,6 +134,7 @@ def require_rights() -> ResponseReturnValue | None:
     if not visitor.is_authenticated:
         return redirect_to(url_for("auth.login", next=_page_to_return_to()))
     wall.show(_shown_to(visitor))
+    g.display = visitor.display
     if visitor.view:
         _check_view(visitor.view)
     else:
@@ -261,7 +265,7 @@ def _load_visitor(token: str) -> Visitor | None:
     who = (found.account_id, found.email, found.name, found.tenant_id, found.role)
     may_view = found.role in who_may(Permission.VIEW_AS_TENANT, is_staff=found.tenant_id is None)
     view = found.view if found.view and may_view else None
-    return Visitor(token, *who, found.confirmed_at, found.lacks_second_factor, view, due)
+    return Visitor(token, *who, found.confirmed_at, found.lacks_second_factor, found.display, view, due)
 
 
 def _find(token: str) -> FoundSignIn | None:

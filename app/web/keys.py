@@ -30,6 +30,7 @@ from app.domain.metering.newest_first import read_page
 from app.domain.subscriptions.listing import TenantQuery, find_tenants
 from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
+from app.web.kit.display import own_zone
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import newest_first_key
@@ -123,7 +124,7 @@ class KeyPages:
     @property
     def zone(self) -> str:
         """Whose times are shown, and whose days end."""
-        return self.tenant.timezone if self.tenant else "UTC"
+        return own_zone(self.tenant.timezone if self.tenant else "UTC")
 
     def url(self, page: str = "", **arguments: Any) -> str:
         """The address of a page: `s` all keys, none one of them, `_rotate`, …"""

@@ -23,6 +23,7 @@ from app.domain.webhooks import delivery, endpoints, events
 from app.domain.webhooks.endpoints import MAX_URL, Wanted
 from app.domain.webhooks.models import WebhookEndpoint
 from app.web.guards import current_user
+from app.web.kit.display import own_zone
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.paging import decode_cursor
@@ -81,7 +82,7 @@ class WebhookPages:
     @property
     def zone(self) -> str:
         """Whose times are shown."""
-        return self.tenant.timezone if self.tenant else "UTC"
+        return own_zone(self.tenant.timezone if self.tenant else "UTC")
 
     def url(self, page: str = "", **arguments: Any) -> str:
         """The address of a page: `s` all endpoints, none one of them, `_edit`, …"""

@@ -11,13 +11,16 @@ from facturx import get_facturx_xml_from_pdf, parse_ubl_cii_xml, xml_check_xsd
 from lxml import etree
 from pypdf import PdfReader
 
+from app.core.display import Display
 from app.db import run_in_transaction, unit_of_work
+from app.domain.accounts.display import set_display
 from app.domain.billing import credit_notes, profiles, service
 from app.domain.billing.lines import Rate
 from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Terms
 from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
+from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
 from tests.einvoices import broken_rules
 
@@ -52,9 +55,9 @@ def issued(app, make):
     """`issued(name, currency, rate)`: a tenant with an invoice about its first month."""
     source = make.source()
 
-    def issue(name="Acme", currency="EUR", rate=None, **profile):
+    def issue(name="Acme", currency="EUR", rate=None, locale="", **profile):
         make.now = STARTED
-        tenant = make.tenant(name, country="AT", currency=currency)
+        tenant = make.tenant(name, country="AT", currency=currency, locale=locale)
         limits = [LimitSpec("voice_minutes", 6_000, "charge", 20_000)]
         package = make.package(f"office-{tenant.slug}", limits, price_micros=49 * EURO, currency=currency)
         make.subscribe(tenant, package)
@@ -249,3 +252,20 @@ def test_without_a_tax_id_there_is_paper_but_no_data(issued, make, login):
     assert f"{ADDRESS}.xml" not in customer.get(ADDRESS).get_data(as_text=True)
     page = staff.get(f"/provider/tenants/acme/invoices/{invoice_id}").get_data(as_text=True)
     assert "Reverse charge needs the customer&#39;s tax id." in page
+
+
+def test_it_keeps_the_numbers_and_dates_of_its_customer_whoever_looks(issued, make, login):
+    tenant, invoice_id = issued(locale="de_DE")
+    client = login(make.user(tenant))
+    printed, data = (client.get(f"{ADDRESS}.{kind}").data for kind in ("pdf", "xml"))
+    text = PdfReader(io.BytesIO(printed)).pages[0].extract_text()
+    assert "49,00" in text and "49.00" not in text
+    with unit_of_work() as unit:
+        found = unit.get_one(Tenant, tenant.id)
+        tenants.update(unit, found, replace(tenants.profile_of(found), locale="en_US"), actor="nora", now=OCTOBER)
+    staff = make.staff()
+    with unit_of_work() as unit:
+        set_display(unit, staff.id, Display("fr_FR", "Asia/Tokyo", "hours"), actor="nora", now=OCTOBER)
+    assert client.get(f"{ADDRESS}.pdf").data == printed
+    assert client.get(f"{ADDRESS}.xml").data == data
+    assert login(staff).get(f"/provider/tenants/acme/invoices/{invoice_id}.pdf").data == printed

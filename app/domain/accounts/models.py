@@ -42,6 +42,9 @@ class Account(Base):
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the person is gone, see app/domain/privacy
     wants_threshold_mail: Mapped[bool] = mapped_column(default=False)
+    locale: Mapped[str] = mapped_column(String(16), default="")  # this and the next two: display.py
+    timezone: Mapped[str] = mapped_column(String(64), default="")
+    units: Mapped[str] = mapped_column(String(16), default="")
     has_second_factor: Mapped[bool] = mapped_column(default=False)  # kept by factors, read by every request
 
     @property

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
+from app.core.display import Display
 from app.core.errors import Invalid, NotFound, Throttled
 from app.core.ids import new_id
 from app.db import as_moment, db, read_once, rowcount, run_in_transaction
@@ -188,6 +189,7 @@ class FoundSignIn(NamedTuple):
     confirmed_at: datetime
     lacks_second_factor: bool  # one is demanded of the role, and the account has none
     view: View | None  # of a tenant's pages, by staff
+    display: Display  # the person's choice, else the tenant's; in a view the tenant's alone
 
 
 # Runs before every page: text costs the driver's work, a statement built by the ORM several times that.
@@ -195,8 +197,10 @@ _FIND = """
 SELECT a.id, a.email, a.name, a.tenant_id, a.role, s.seen_at, s.confirmed_at,
   NOT a.has_second_factor AND EXISTS (
     SELECT 1 FROM second_factor_demand d WHERE d.of_staff = (a.tenant_id IS NULL) AND d.role = a.role),
+  a.locale, a.timezone, a.units, t.locale, t.units,
   s.viewed_tenant_id, s.viewed_as, s.viewed_until, t.slug, t.name
-FROM sign_in s JOIN account a ON a.id = s.account_id LEFT JOIN tenant t ON t.id = s.viewed_tenant_id
+FROM sign_in s JOIN account a ON a.id = s.account_id
+  LEFT JOIN tenant t ON t.id = COALESCE(s.viewed_tenant_id, a.tenant_id)
 WHERE s.token_hash = :token_hash AND s.ended_at IS NULL AND s.seen_at > :seen_after AND a.disabled_at IS NULL"""
 
 
@@ -206,8 +210,8 @@ def find_session(token: str, *, now: datetime, idle: timedelta) -> FoundSignIn |
     None once it was ended, unused for `idle`, or the account is disabled: the absence is the answer here.
     """
     for row in read_once(_FIND, {"token_hash": hash_of(token), "seen_after": now - idle}):
-        account_id, email, name, tenant_id, role, seen, confirmed, lacks, *viewed = row
-        view = _view(now, *viewed) if viewed[0] is not None else None
+        account_id, email, name, tenant_id, role, seen, confirmed, lacks, *shown = row[:13]
+        view = _view(now, *row[13:]) if row[13] is not None else None
         return FoundSignIn(
             account_id,
             email,
@@ -218,6 +222,7 @@ def find_session(token: str, *, now: datetime, idle: timedelta) -> FoundSignIn |
             as_moment(confirmed),
             bool(lacks),
             view,
+            _display(*shown, is_viewing=view is not None, is_staff=tenant_id is None),
         )
     return None
 
@@ -226,6 +231,17 @@ def _view(now: datetime, tenant_id: int, role: str, until: datetime | str, slug:
     """The view, unless its time is over."""
     ends_at = as_moment(until)
     return View(tenant_id, slug, name, Role(role), ends_at) if now < ends_at else None
+
+
+def _display(
+    locale: str, zone: str, units: str, tenants_locale: str, tenants_units: str, *, is_viewing: bool, is_staff: bool
+) -> Display:
+    """Who views as a tenant sees what that tenant's people do; staff have no tenant whose choice would be theirs."""
+    if is_viewing:
+        return Display(tenants_locale, "", tenants_units)
+    if is_staff:
+        return Display(locale, zone, units)
+    return Display(locale or tenants_locale, zone, units or tenants_units)
 
 
 def is_due(sign_in: FoundSignIn, now: datetime) -> bool:

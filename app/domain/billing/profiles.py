@@ -49,6 +49,7 @@ class Profile:
             "tax_id": self.tax_id,
             "email": self.email or tenant.contact_email,
             "timezone": tenant.timezone,
+            "locale": tenant.locale,
         }
 
 

@@ -23,6 +23,8 @@ class Tenant(Base):
     account_code: Mapped[str | None] = mapped_column(String(64))
     timezone: Mapped[str] = mapped_column(String(64))
     currency: Mapped[str] = mapped_column(String(3))
+    locale: Mapped[str] = mapped_column(String(16), default="")  # a core.display.LOCALES
+    units: Mapped[str] = mapped_column(String(16), default="")  # a core.display.UNITS
     country: Mapped[str] = mapped_column(String(2), default="")
     contact_name: Mapped[Line] = mapped_column(default="")
     contact_email: Mapped[Line] = mapped_column(default="")

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, delete, or_, select, update as sql_update
 from sqlalchemy.orm import Session
 
 from app.core.destinations import checked_prefixes
+from app.core.display import Display, check_display
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.db import rowcount
@@ -38,6 +39,8 @@ class TenantProfile:
     timezone: str = "UTC"
     currency: str = "EUR"
     country: str = ""
+    locale: str = ""  # how its people are shown numbers and dates, and its documents written
+    units: str = ""  # how its people are shown minutes
     contact_name: str = ""
     contact_email: str = ""
     blocked_prefixes: str = ""  # that may not be called, with blanks between
@@ -164,6 +167,7 @@ def _checked(profile: TenantProfile) -> TenantProfile:
         raise Invalid("unknown_timezone", f"“{profile.timezone}” is not a time zone.", field="timezone")
     if profile.currency not in CURRENCIES:
         raise Invalid("unknown_currency", f"“{profile.currency}” is not a currency.", field="currency")
+    check_display(Display(locale=profile.locale, units=profile.units))
     for name, limit in _LENGTHS.items():
         if len(getattr(profile, name)) > limit:
             raise Invalid("too_long", f"At most {limit} characters.", field=name)

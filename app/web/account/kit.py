@@ -8,6 +8,7 @@ from app.core.errors import Invalid, Throttled
 from app.db import db
 from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
+from app.web.kit.display import own_zone
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.render import render
@@ -16,8 +17,9 @@ from app.web.kit.render import render
 def show(template: str, status: int = 200, **context: Any) -> Response:
     """A page under /account, within the menu of whoever looks; `zone` is the one its times are shown in."""
     tenant = db.session.get_one(Tenant, current_user.tenant_id) if current_user.tenant_id else None
-    named = {"who_name": tenant.name, "zone": tenant.timezone} if tenant else {"zone": "UTC"}
-    return render(template, status=status, **named, **context)
+    who = {"who_name": tenant.name} if tenant else {}
+    zone = own_zone(tenant.timezone if tenant else "UTC")
+    return render(template, status=status, zone=zone, **who, **context)
 
 
 def later(form: Form, error: Throttled) -> dict[str, str]:

@@ -12,7 +12,7 @@ from wtforms import Form
 
 from app.core.clock import utc_now
 from app.core.forecast import Forecast
-from app.web.kit import charts, formats, meter_text, paging
+from app.web.kit import charts, display, formats, meter_text, paging
 
 
 def in_days(at: datetime | date, zone: ZoneInfo | str, now: datetime | None = None) -> str:
@@ -60,7 +60,12 @@ def asset(filename: str) -> str:
 
 def page_language() -> str:
     """The language of the page, for `<html lang>`."""
-    return str(formats.page_locale().language)
+    return str(formats.words_locale().language)
+
+
+def number_locale() -> str:
+    """What numbers are written in, as the browser calls it: `de-DE`."""
+    return str(formats.page_locale()).replace("_", "-")
 
 
 FILTERS: tuple[Callable[..., Any], ...] = (
@@ -69,6 +74,8 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     formats.number,
     formats.quantity,
     formats.with_unit,
+    formats.unit_name,
+    formats.zone_name,
     formats.duration,
     formats.percent,
     formats.percent_of,
@@ -94,10 +101,12 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     problems,
 )
 
+FUNCTIONS: tuple[Callable[..., Any], ...] = (asset, page_language, number_locale, display.own_zone, paging.here)
+
 
 def init_app(app: Flask) -> None:
-    """Register every filter under its function's name, and the template functions."""
+    """Register every filter under its function's name, likewise the template functions."""
     app.jinja_env.filters.update({function.__name__: function for function in FILTERS})
     app.jinja_env.filters["cursor"] = paging.encode_cursor
-    app.jinja_env.globals.update(asset=asset, page_language=page_language, here=paging.here)
+    app.jinja_env.globals.update({function.__name__: function for function in FUNCTIONS})
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

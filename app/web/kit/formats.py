@@ -1,4 +1,4 @@
-"""Money, quantities and times as people read them. Pure but for the locale, which the request decides.
+"""Money, quantities and times as people read them. Pure but for what the reader chose, see `display`.
 
 English without a country is written the European way (30 Nov 2026, 14:02), since CLDR's plain `en` is American.
 """
@@ -15,6 +15,7 @@ from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_currency, format_decimal, get_currency_symbol
 
 from app.core.money import MICROS
+from app.web.kit.display import chosen_locale, display
 from app.web.kit.i18n import get_locale, gettext, ngettext
 
 ENGLISH = Locale("en", "GB")
@@ -35,7 +36,12 @@ class HasUnit(Protocol):
 
 
 def page_locale() -> Locale:
-    """The request's locale; English for Europe outside a request or when no country is chosen."""
+    """What numbers, dates and money are written in: what the reader chose, else as it goes with the words."""
+    return chosen_locale() or words_locale()
+
+
+def words_locale() -> Locale:
+    """That of the words, which has its translations; English is that of Europe where no country is named."""
     locale = get_locale()
     return ENGLISH if locale is None or (locale.language == "en" and not locale.territory) else locale
 
@@ -85,7 +91,8 @@ def _grouped(value: int, locale: Locale) -> str:
 def quantity(value: int | None, unit: HasUnit | int = 1) -> str:
     """Base units in display units, exact: whole where they are, else `m:ss` of minutes, `h:mm:ss` of hours.
 
-    Never rounded, so shown rows sum to the shown total. `unit` is a factor or has one; None gives a dash.
+    Never rounded, so shown rows sum to the shown total. `unit` is a factor or has one; None gives a dash. To who
+    wants hours of minutes it is `h:mm h`, `h:mm:ss h`.
 
     >>> quantity(24_720, 60), quantity(24_679, 60), quantity(3_000_000, 60), quantity(131)
     ('412', '411:19', '50,000', '131')
@@ -95,6 +102,8 @@ def quantity(value: int | None, unit: HasUnit | int = 1) -> str:
     factor = unit if isinstance(unit, int) else unit.factor
     whole, rest = divmod(abs(value), factor)
     sign = "-" if value < 0 else ""
+    if in_hours(factor):
+        return sign + _hours(abs(value))
     if not rest:
         return sign + number(whole)
     if factor == 60:
@@ -102,6 +111,22 @@ def quantity(value: int | None, unit: HasUnit | int = 1) -> str:
     if factor == 3600:
         return f"{sign}{number(whole)}:{rest // 60:02d}:{rest % 60:02d}"
     return f"{sign}{_fraction(abs(value), factor)}"
+
+
+def in_hours(factor: int) -> bool:
+    """Whether the reader wants what has minutes as its display unit in hours."""
+    return factor == 60 and display().units == "hours"
+
+
+def _hours(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    clock = f"{number(minutes // 60)}:{minutes % 60:02d}"
+    return f"{clock}:{rest:02d}\N{NO-BREAK SPACE}h" if rest else f"{clock}\N{NO-BREAK SPACE}h"
+
+
+def unit_name(unit: HasUnit) -> str:
+    """What a heading calls the units: minutes, or hours to who wants those."""
+    return gettext("hours") if in_hours(unit.factor) else unit.unit_many
 
 
 def _fraction(value: int, factor: int) -> str:
@@ -116,6 +141,8 @@ def with_unit(value: int | None, unit: HasUnit) -> str:
     """A quantity with its unit's name: `1 minute`, `1,000 minutes`; None is without limit."""
     if value is None:
         return gettext("no limit")
+    if in_hours(unit.factor):
+        return quantity(value, unit)
     return f"{quantity(value, unit)} {unit.unit_one if abs(value) == unit.factor else unit.unit_many}"
 
 
@@ -278,6 +305,11 @@ def searched_phone(text: str) -> str:
     except phonenumbers.NumberParseException:
         return bare
     return str(parsed.national_number) if phonenumbers.is_possible_number(parsed) else bare
+
+
+def zone_name(zone: str) -> str:
+    """A zone of the IANA database as people read it: `America/New York`."""
+    return zone.replace("_", " ")
 
 
 def _local(at: datetime, zone: ZoneInfo | str) -> datetime:

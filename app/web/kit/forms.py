@@ -5,28 +5,39 @@ A form is told what it is about by `meta`: `LimitForm(meta={"currency": "EUR", "
 
 import re
 from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 from zoneinfo import available_timezones
 
 from babel import Locale
-from babel.numbers import get_currency_precision, get_currency_symbol, get_territory_currencies
+from babel.dates import format_date
+from babel.numbers import (
+    format_decimal,
+    get_currency_precision,
+    get_currency_symbol,
+    get_decimal_symbol,
+    get_territory_currencies,
+)
 from flask_wtf import FlaskForm  # type: ignore[import-untyped]
 from wtforms import Field, PasswordField, SelectField, StringField
 from wtforms.validators import Length
 from wtforms.widgets import TextInput
 
 from app.core.destinations import MOST_PREFIXES, checked_prefixes
+from app.core.display import LOCALES
 from app.core.errors import Invalid
 from app.core.money import format_micros, parse_micros
 from app.core.quantities import MAX_QUANTITY
-from app.web.kit.formats import page_locale
+from app.web.kit.formats import page_locale, words_locale
 from app.web.kit.i18n import gettext
 
+SAMPLE_DAY, SAMPLE = date(2026, 11, 30), Decimal("1234.56")
 MAX_TEXT = 255
 MAX_SECRET = 1024
 _GROUPED = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_SWAPPED = str.maketrans(",.", ".,")
 _MINUTES = re.compile(r"(\d{1,12}):([0-5]\d)")
 _NO_COUNTRY = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
 
@@ -80,27 +91,44 @@ class MoneyField(Field):
     def _value(self) -> str:
         if self.raw_data:
             return str(self.raw_data[0])
-        return "" if self.data is None else format_micros(self.data, get_currency_precision(self.currency))
+        return "" if self.data is None else _signs(format_micros(self.data, get_currency_precision(self.currency)))
 
     def process_formdata(self, valuelist: list[Any]) -> None:
         """Micros of what was typed. Raises ValueError with words for a person."""
-        text = _bare_amount(valuelist[0] if valuelist else "", self.currency)
+        text = _signs(_without_sign(valuelist[0] if valuelist else "", self.currency))
         self.data = None
         if text:
             try:
-                self.data = parse_micros(text)
+                self.data = parse_micros(_ungrouped(text))
             except ValueError:
-                raise ValueError(gettext("Enter an amount such as 49.00, with a point for decimals.")) from None
+                raise ValueError(_such_as()) from None
 
 
-def _bare_amount(text: str, currency: str) -> str:
-    """`text` without its currency and grouping. A lone decimal comma is left, to be refused: 1,200 is ambiguous."""
+def _such_as() -> str:
+    if _swaps():
+        return gettext("Enter an amount such as 49,00, with a comma for decimals.")
+    return gettext("Enter an amount such as 49.00, with a point for decimals.")
+
+
+def _swaps() -> bool:
+    """Whether the reader's decimals follow a comma."""
+    return get_decimal_symbol(page_locale()) == ","
+
+
+def _signs(text: str) -> str:
+    """A number's comma and point as the reader writes them, and back: what was typed as 1.234,5 is read as 1,234.5."""
+    return text.translate(_SWAPPED) if _swaps() else text
+
+
+def _without_sign(text: str, currency: str) -> str:
+    """`text` without its currency and blanks."""
     for sign in (currency, get_currency_symbol(currency, locale=page_locale()), get_currency_symbol(currency, "en")):
         text = text.replace(sign, "")
-    return _ungrouped("".join(text.split()))
+    return "".join(text.split())
 
 
 def _ungrouped(text: str) -> str:
+    """Without grouping that is whole. A lone decimal comma is left, to be refused: 1,2 is ambiguous."""
     return text.replace(",", "") if _GROUPED.fullmatch(text) else text
 
 
@@ -147,11 +175,11 @@ class QuantityField(Field):
     def _value(self) -> str:
         if self.raw_data:
             return str(self.raw_data[0])
-        return "" if self.data is None else _typed(self.data, self.factor)
+        return "" if self.data is None else _signs(_typed(self.data, self.factor))
 
     def process_formdata(self, valuelist: list[Any]) -> None:
         """Base units of what was typed. Raises ValueError with words for a person."""
-        text = _ungrouped("".join(str(valuelist[0]).split())) if valuelist else ""
+        text = _ungrouped(_signs("".join(str(valuelist[0]).split()))) if valuelist else ""
         self.data = parse_quantity(text, self.factor) if text else None
         if not text and not self.unlimited:
             raise ValueError(gettext("Enter a number; 0 means none."))
@@ -195,15 +223,30 @@ def _typed(value: int, factor: int) -> str:
 class TimeZoneField(SelectField):
     """A zone of the IANA database, `Europe/Berlin`."""
 
+    def __init__(self, label: Any = None, validators: Any = None, optional: bool = False, **kwargs: Any) -> None:
+        none = [("", "–")] if optional else []
+        super().__init__(label, validators, choices=lambda: none + time_zones(), **kwargs)
+
+
+class LocaleField(SelectField):
+    """One of `core.display.LOCALES`, or empty: each with what it makes of a day and of a number."""
+
     def __init__(self, label: Any = None, validators: Any = None, **kwargs: Any) -> None:
-        super().__init__(label, validators, choices=time_zones, **kwargs)
+        super().__init__(label, validators, choices=lambda: [("", "–"), *locales()], default="", **kwargs)
+
+
+class UnitsField(SelectField):
+    """One of `core.display.UNITS`, or empty."""
+
+    def __init__(self, label: Any = None, validators: Any = None, **kwargs: Any) -> None:
+        super().__init__(label, validators, choices=_unit_choices, default="", **kwargs)
 
 
 class CurrencyField(SelectField):
     """An ISO 4217 code of a currency in use."""
 
     def __init__(self, label: Any = None, validators: Any = None, **kwargs: Any) -> None:
-        super().__init__(label, validators, choices=lambda: currencies(page_locale()), **kwargs)
+        super().__init__(label, validators, choices=lambda: currencies(words_locale()), **kwargs)
 
 
 class CountryField(SelectField):
@@ -211,7 +254,7 @@ class CountryField(SelectField):
 
     def __init__(self, label: Any = None, validators: Any = None, optional: bool = False, **kwargs: Any) -> None:
         none = [("", "–")] if optional else []
-        super().__init__(label, validators, choices=lambda: none + countries(page_locale()), **kwargs)
+        super().__init__(label, validators, choices=lambda: none + countries(words_locale()), **kwargs)
 
 
 @lru_cache(maxsize=1)
@@ -219,6 +262,22 @@ def time_zones() -> list[tuple[str, str]]:
     """Zones people live in by name: `Area/City`, and UTC first."""
     areas = ("Africa/", "America/", "Antarctica/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/")
     return _same(["UTC", *sorted(zone for zone in available_timezones() if zone.startswith(areas))])
+
+
+@lru_cache(maxsize=1)
+def locales() -> list[tuple[str, str]]:
+    """(`de_DE`, `Deutsch (Deutschland): 30.11.2026, 1.234,56`) in the order of the names."""
+    return sorted(((code, _sampled(Locale.parse(code))) for code in LOCALES), key=lambda pair: pair[1])
+
+
+def _sampled(locale: Locale) -> str:
+    name = locale.display_name or str(locale)
+    day, number = format_date(SAMPLE_DAY, "medium", locale), format_decimal(SAMPLE, locale=locale)
+    return f"{name[:1].upper()}{name[1:]}: {day}, {number}"
+
+
+def _unit_choices() -> list[tuple[str, str]]:
+    return [("", "–"), ("minutes", gettext("90 minutes")), ("hours", gettext("1:30 h"))]
 
 
 def _same(names: Iterable[str]) -> list[tuple[str, str]]:

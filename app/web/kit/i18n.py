@@ -17,6 +17,6 @@ def ngettext(one: str, many: str, num: int, **values: Any) -> str:
 
 
 def get_locale() -> Locale | None:
-    """The request's locale; None outside a request."""
+    """The locale of the words; None outside a request."""
     locale: Locale | None = flask_babel.get_locale()
     return locale

@@ -33,5 +33,6 @@ def ubl(invoice: Invoice, lines: Sequence[InvoiceLine]) -> bytes:
 
 
 def _data(invoice: Invoice, lines: Sequence[InvoiceLine]) -> dict[str, Any]:
-    names = [invoice_text.line_text(line, invoice.currency) for line in lines]
-    return einvoice.data_of(invoice, lines, names=names, terms=invoice_text.payment_terms(invoice))
+    with invoice_text.written_for(invoice):
+        names = [invoice_text.line_text(line, invoice.currency) for line in lines]
+        return einvoice.data_of(invoice, lines, names=names, terms=invoice_text.payment_terms(invoice))

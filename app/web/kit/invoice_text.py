@@ -1,11 +1,13 @@
 """An invoice in words: the page, its print and the PDF say the same strings, made here once."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from app.domain.billing.models import Invoice, InvoiceLine
+from app.web.kit.display import written_in
 from app.web.kit.formats import longdate, money, number, percent_of, period_text, with_unit
 from app.web.kit.i18n import gettext
 from app.web.kit.payment_code import payment_code
@@ -31,7 +33,17 @@ class InvoiceWords:
 
 
 def in_words(invoice: Invoice, lines: Sequence[InvoiceLine]) -> InvoiceWords:
-    """The invoice as its reader sees it, in the page's language."""
+    """The invoice in the page's language, with numbers and dates as the customer had chosen when it was made."""
+    with written_for(invoice):
+        return _in_words(invoice, lines)
+
+
+def written_for(invoice: Invoice) -> AbstractContextManager[None]:
+    """What the invoice says is the same whoever looks."""
+    return written_in(invoice.printed["customer"].get("locale", ""))
+
+
+def _in_words(invoice: Invoice, lines: Sequence[InvoiceLine]) -> InvoiceWords:
     return InvoiceWords(
         title=title_of(invoice),
         draft="" if invoice.number else gettext("Draft: it has no number yet and is not to be paid."),

@@ -6,7 +6,7 @@ from wtforms.validators import Email, InputRequired, Length, NumberRange, Option
 
 from app.domain.subscriptions.service import MOST_TRIAL_DAYS
 from app.domain.tenants.service import TenantProfile
-from app.web.kit.forms import CountryField, CurrencyField, Form, PrefixesField, TimeZoneField
+from app.web.kit.forms import CountryField, CurrencyField, Form, LocaleField, PrefixesField, TimeZoneField, UnitsField
 from app.web.kit.i18n import gettext
 
 RESERVED_SLUGS = frozenset({"new"})  # words of the addresses beside a tenant's own
@@ -22,6 +22,8 @@ class TenantForm(Form):
     timezone = TimeZoneField(_("Time zone"))
     currency = CurrencyField(_("Currency"))
     country = CountryField(_("Country"), optional=True)
+    locale = LocaleField(_("Numbers and dates"))
+    units = UnitsField(_("Minutes"))
     contact_name = StringField(_("Contact"))
     contact_email = EmailField(_("Contact's e-mail address"), [Optional(), Email(_("This is no e-mail address."))])
     blocked_prefixes = PrefixesField(_("Blocked destinations"))

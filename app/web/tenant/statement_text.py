@@ -20,6 +20,7 @@ from app.domain.metering.statement import (
     minor_unit_micros,
 )
 from app.web.kit import charts
+from app.web.kit.display import written_in
 from app.web.kit.formats import (
     HasUnit,
     longday,
@@ -62,7 +63,12 @@ class Words:
 
 
 def in_words(statement: Statement, settings: Settings) -> Words:
-    """The statement as its reader sees it, in the page's language and the tenant's time zone."""
+    """The statement in the page's language, with the tenant's numbers, dates and time zone, whoever looks."""
+    with written_in(statement.tenant.locale):
+        return _in_words(statement, settings)
+
+
+def _in_words(statement: Statement, settings: Settings) -> Words:
     shown, daily = len(statement.rows), statement.daily
     return Words(
         title=gettext("Usage statement"),
