@@ -220,8 +220,8 @@ def _quoted(connection: Connection) -> Callable[[str], str]:
 
 
 _GAPS = f"""
-SELECT row_security_active('tenant'), EXISTS (SELECT 1 FROM pg_class WHERE {_HERE} AND NOT relforcerowsecurity
-    AND relname <> 'alembic_version'),
+SELECT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user),
+  EXISTS (SELECT 1 FROM pg_class WHERE {_HERE} AND NOT relforcerowsecurity AND relname <> 'alembic_version'),
   EXISTS (SELECT 1 FROM pg_class WHERE {_HERE} AND pg_has_role(session_user, relowner, 'MEMBER')),
   EXISTS (SELECT 1 FROM pg_roles WHERE rolname = session_user || '_all' AND pg_has_role(session_user, oid, 'USAGE'))"""
 
@@ -231,9 +231,9 @@ def gaps(connection: Connection) -> list[str]:
     if connection.dialect.name != "postgresql":
         return []
     connection.exec_driver_sql("SET LOCAL ROLE NONE")
-    is_active, is_partial, is_owner, inherits = connection.execute(text(_GAPS)).one()
+    bypasses, is_partial, is_owner, inherits = connection.execute(text(_GAPS)).one()
     found = {
-        "the role of DATABASE_URL bypasses it": not is_active,
+        "the role of DATABASE_URL bypasses it": bypasses,
         "tables lack it, run `flask db upgrade`": is_partial,
         "the role of DATABASE_URL owns the tables and could take it away": is_owner,
         "the role of DATABASE_URL inherits from the one that sees every row": inherits,
