@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import IO, cast
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from flask import Response, stream_with_context
 from sqlalchemy.orm import Session
@@ -70,7 +70,7 @@ def _zip(tenant_id: int, slug: str, now: datetime) -> Iterator[bytes]:
         for table in export.tables():
             name, names = f"{table.name}.csv", export.columns(table)
             counts[name] = -1  # the header is no row
-            with archive.open(name, "w", force_zip64=True) as file:
+            with archive.open(_entry(name, now), "w", force_zip64=True) as file:
                 for line in csv_lines(names, export.rows(db.session(), table, tenant_id)):
                     file.write(line.encode())
                     counts[name] += 1
@@ -78,11 +78,17 @@ def _zip(tenant_id: int, slug: str, now: datetime) -> Iterator[bytes]:
                         yield sink.take()
         for invoice_id in export.issued_invoices(db.session(), tenant_id):
             name, content = _invoice(tenant_id, invoice_id)
-            archive.writestr(f"invoices/{name}.pdf", content)
+            archive.writestr(_entry(f"invoices/{name}.pdf", now), content)
             yield sink.take()
         about = {"tenant": slug, "made_at": now.isoformat(), "rows": counts, "left_out": export.LEFT_OUT}
-        archive.writestr("about.json", json.dumps(about, indent=1))
+        archive.writestr(_entry("about.json", now), json.dumps(about, indent=1))
     yield sink.take()
+
+
+def _entry(name: str, now: datetime) -> ZipInfo:
+    entry = ZipInfo(name, now.timetuple()[:6])
+    entry.compress_type = ZIP_DEFLATED
+    return entry
 
 
 def _invoice(tenant_id: int, invoice_id: int) -> tuple[str, bytes]:

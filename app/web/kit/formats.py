@@ -3,6 +3,7 @@
 English without a country is written the European way (30 Nov 2026, 14:02), since CLDR's plain `en` is American.
 """
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -20,6 +21,7 @@ from app.web.kit.i18n import get_locale, gettext, ngettext
 
 ENGLISH = Locale("en", "GB")
 MIN_PHONE_DIGITS = 8
+_MASKED = re.compile(r"(?<=\d)x+$")  # the end of a number whose last digits are kept no more
 # CLDR's patterns are slow to fill in, and a page shows mostly what the page before it showed.
 remembered = lru_cache(maxsize=8192)
 
@@ -265,9 +267,15 @@ def phone(text: str | None, country: str | None = None) -> str:
 
     >>> phone("+442079460958"), phone("101"), phone("030901820", "DE")
     ('+44 20 7946 0958', '101', '+49 30 901820')
+    >>> phone("+442079460xxx"), phone("030901xxx", "DE"), phone("xxx")
+    ('+44 20 7946 0xxx', '+49 30 901xxx', 'xxx')
     """
     if not text:
         return "–"
+    if text[-1] == "x" and (found := _MASKED.search(text)):  # the library would read digits into the letters
+        shown = phone(text[: found.start()] + "0" * len(found[0]), country)
+        places = [place for place, sign in enumerate(shown) if sign.isdigit()][-len(found[0]) :]
+        return "".join("x" if place in places else sign for place, sign in enumerate(shown))
     if not text.startswith("+") and not (country and _is_national(text, country)):
         return text
     return _grouped_phone(text, None if text.startswith("+") else country)
@@ -298,8 +306,10 @@ def searched_phone(text: str) -> str:
 
     >>> searched_phone("+49 30 901820"), searched_phone("7946 0958"), searched_phone("+49")
     ('30901820', '79460958', '+49')
+    >>> searched_phone("+49 30 901xxx")  # of a masked one what is left of it
+    '30901'
     """
-    bare = "".join(text.split())
+    bare = _MASKED.sub("", "".join(text.split()))
     try:
         parsed = phonenumbers.parse(bare, None)
     except phonenumbers.NumberParseException:
