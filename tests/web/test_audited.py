@@ -288,6 +288,7 @@ for _side, _role in (
     ]
 STEPS += [
     Step("account.profile", {"name": "Ann Other"}),
+    Step("account.display", as_it_stands(zone="Europe/Berlin")),
     Step("account.email", {"email": "other@northline.example", "current": PASSWORD}),
     Step("account.session_end", values={"mark": mark_elsewhere}),
     Step("account.sessions_end_others"),
