@@ -21,7 +21,8 @@ from app.domain.metering.models import Hold, Quarantined
 from app.domain.webhooks.models import WebhookEndpoint, WebhookMessage
 from app.metrics import metrics
 
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")  # a proxy on this machine speaks for somebody else
+# Of a proxy on this machine, which speaks for somebody else.
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 
 
 def init_app(app: Flask) -> None:

@@ -37,6 +37,7 @@ def _from(address, **headers):
         ("::1", {}, 200),
         ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}, 403),
         ("127.0.0.1", {"Forwarded": "for=127.0.0.1"}, 403),
+        ("127.0.0.1", {"X-Forwarded-Proto": "http"}, 403),
         ("192.0.2.7", {}, 403),
         ("", {}, 403),
         ("192.0.2.7", {"Authorization": "Bearer a token of the test"}, 200),
