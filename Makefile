@@ -24,7 +24,7 @@ test: .venv/.installed-dev
 SOAK_MINUTES ?= 25
 
 soak: .venv/.installed-dev
-	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/faults tests/api/test_schema.py -n 2 --dist loadfile
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/faults tests/api/test_schema.py tests/api/test_bytes.py -n 2 --dist loadfile
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
