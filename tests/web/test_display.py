@@ -1,7 +1,7 @@
 """How a person and a tenant are shown numbers, dates, times and minutes; documents are the tenant's."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import g
@@ -147,7 +147,10 @@ def test_times_are_those_of_the_chosen_zone_and_counted_days_the_tenants(login, 
     log = client.get("/portal/audit").text
     assert "Times in Asia/Tokyo." in log
     assert "Today 06:0" in log  # 21:00 UTC is the next day there
-    assert "Times in Europe/Berlin." in client.get("/portal/usage").text
+    make.usage(acme, 60, source=make.source(), occurred_at=datetime(2026, 11, 22, 20, 30, tzinfo=UTC))
+    usage = client.get("/portal/usage?from=2026-11-22&to=2026-11-22").text
+    assert "Times in Asia/Tokyo. Its days are those of Europe/Berlin." in usage
+    assert "23 Nov 2026, 05:30" in usage
     staff = make.staff()
     choose(staff, zone="America/New_York")
     assert "Times are in America/New York." in login(staff).get("/provider/people").text

@@ -30,6 +30,7 @@ def erase(session: Session, account: Account, *, actor: str, now: datetime) -> s
     _forget_mail(session, account, email)
     _rename_elsewhere(session, email, name)
     account.email, account.name, account.password_hash = name.lower(), name, ""
+    account.locale = account.timezone = account.units = ""
     account.wants_threshold_mail, account.has_second_factor = False, False
     account.disabled_at = account.deleted_at = now
     session.flush()

@@ -224,15 +224,19 @@ class TimeZoneField(SelectField):
     """A zone of the IANA database, `Europe/Berlin`."""
 
     def __init__(self, label: Any = None, validators: Any = None, optional: bool = False, **kwargs: Any) -> None:
-        none = [("", "–")] if optional else []
-        super().__init__(label, validators, choices=lambda: none + time_zones(), **kwargs)
+        def choices() -> list[tuple[str, str]]:
+            return [("", gettext("not chosen")), *time_zones()] if optional else time_zones()
+
+        super().__init__(label, validators, choices=choices, **kwargs)
 
 
 class LocaleField(SelectField):
     """One of `core.display.LOCALES`, or empty: each with what it makes of a day and of a number."""
 
     def __init__(self, label: Any = None, validators: Any = None, **kwargs: Any) -> None:
-        super().__init__(label, validators, choices=lambda: [("", "–"), *locales()], default="", **kwargs)
+        super().__init__(
+            label, validators, choices=lambda: [("", gettext("not chosen")), *locales()], default="", **kwargs
+        )
 
 
 class UnitsField(SelectField):
@@ -277,7 +281,7 @@ def _sampled(locale: Locale) -> str:
 
 
 def _unit_choices() -> list[tuple[str, str]]:
-    return [("", "–"), ("minutes", gettext("90 minutes")), ("hours", gettext("1:30 h"))]
+    return [("", gettext("not chosen")), ("minutes", gettext("90 minutes")), ("hours", gettext("1:30 h"))]
 
 
 def _same(names: Iterable[str]) -> list[tuple[str, str]]:
