@@ -8,7 +8,7 @@ from typing import Any
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from app import mail, notices
+from app import branding, mail, notices
 from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.accounts import links, rate_limits, recovery
@@ -35,7 +35,8 @@ class Periodic:
 
 
 def _bill(session: Session, payload: dict[str, Any], now: datetime) -> None:
-    bill_run.step(session, payload, Terms.of(current_app.config["RINGPLAN"]), now=now)
+    terms = Terms.of(current_app.config["RINGPLAN"], branding.current().logo)
+    bill_run.step(session, payload, terms, now=now)
 
 
 def _mask(session: Session, *, now: datetime) -> None:

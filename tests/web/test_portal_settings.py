@@ -5,16 +5,20 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
+from pypdf import PdfReader
 from sqlalchemy import func, select
 
 from app import branding, mail
 from app.core.colors import contrast, mix
-from app.db import db, run_in_transaction
+from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts.roles import Role
 from app.domain.audit.models import AuditEntry
+from app.domain.billing import service as billing
+from app.domain.billing.terms import Terms
 from app.domain.settings import service as settings
 from app.domain.settings.models import Logo, Setting
 from app.domain.settings.service import Branding, change
+from tests import world
 from tests.conftest import NOW
 
 PAGE = "/provider/settings"
@@ -168,3 +172,31 @@ def test_contrast_is_that_of_wcag():
     assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=0.001)
     assert contrast("#abcdef", "#abcdef") == 1
     assert (mix("#000000", "#ffffff", 50), mix("#2746c7", "#ffffff", 100)) == ("#808080", "#2746c7")
+
+
+def pictures_in(answer) -> list[tuple[int, int]]:
+    assert answer.mimetype == "application/pdf"
+    return [image.image.size for page in PdfReader(BytesIO(answer.data)).pages for image in page.images]
+
+
+def test_an_issued_invoice_keeps_the_logo_that_it_was_issued_with(app, make, login, now):
+    w = world.build(app, make, now)
+    owner, office = login(w.people["staff:owner"]), login(w.people["tenant:admin"])
+    plain = f"/portal/invoices/{w.acme.ids['number']}"
+    printed = office.get(f"{plain}.pdf").data
+    owner.submit(PAGE, {**FILLED, "logo_file": (BytesIO(picture(size=(320, 80))), "logo.png")})
+    with unit_of_work() as act:
+        terms = Terms.of(app.config["RINGPLAN"], branding.current().logo)
+        draft = billing.get(act, w.acme.tenant.id, w.acme.ids["draft_id"])
+        billing.refresh(act, draft, terms)
+        billing.finalise(act, draft, terms, actor="nora", now=now)
+    later = f"/portal/invoices/{draft.number}"
+    assert pictures_in(office.get(f"{later}.pdf")) == [(320, 80)]
+    with_logo = office.get(f"{later}.pdf").data
+    assert branding.current().logo in office.get(later).text
+    assert pictures_in(office.get("/portal/statements/2026-09-01.pdf")) == [(320, 80)]
+
+    owner.submit(PAGE, {**FILLED, "logo_file": (BytesIO(picture(size=(100, 100))), "logo.png")})
+    assert office.get(f"{later}.pdf").data == with_logo
+    assert office.get(f"{plain}.pdf").data == printed
+    assert pictures_in(office.get("/portal/statements/2026-09-01.pdf")) == [(100, 100)]

@@ -19,10 +19,12 @@ class Issuer:
     iban: str = ""
     bic: str = ""
     country: str = ""  # ISO 3166
+    logo: str = ""  # hash of the picture
 
     def printed(self) -> dict[str, Any]:
         """For the invoice to keep."""
-        return {**asdict(self), "address": list(self.address)}
+        kept = {**asdict(self), "address": list(self.address)}
+        return kept if self.logo else {name: value for name, value in kept.items() if name != "logo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class Terms:
     mails: bool = False  # what is issued goes to its tenant by mail
 
     @classmethod
-    def of(cls, settings: Settings) -> "Terms":
-        """The terms that the settings say."""
+    def of(cls, settings: Settings, logo: str = "") -> "Terms":
+        """The terms that the settings say; `logo` is for what is drafted with them."""
         lines = (line.strip() for line in settings.PROVIDER_ADDRESS.split("|"))
         issuer = Issuer(
             settings.PROVIDER_NAME,
@@ -49,6 +51,7 @@ class Terms:
             settings.PROVIDER_IBAN,
             settings.PROVIDER_BIC,
             settings.PROVIDER_COUNTRY.upper(),
+            logo,
         )
         return cls(
             issuer,

@@ -10,6 +10,9 @@ import msgspec
 import typst
 from flask import Response, current_app
 
+from app.db import db
+from app.domain.settings import service as settings
+
 PAPERS = {"a4": "a4", "letter": "us-letter"}
 LETTER_COUNTRIES = ("US", "CA")
 
@@ -30,12 +33,14 @@ def pdf(
     language: str,
     tagged: bool = True,
     attached: bytes = b"",
+    logo: str = "",
 ) -> bytes:
     """The document as bytes, the same for the same input: its date is `made_at`, not the clock's.
 
     The template finds all of it under `sys.inputs`. `tagged` adds the structure that screen readers use, which
     makes a table of thousands of rows many times as large. Fonts are ours and typst's own, never the machine's.
-    It is PDF/A-3b, to which typst holds itself; the template may attach the XML of `attached`.
+    It is PDF/A-3b, to which typst holds itself; the template may attach the XML of `attached`, and shows the `logo` of
+    that hash.
     """
     folder = Path(str(current_app.template_folder)) / "documents"
     made: bytes = typst.compile(
@@ -49,12 +54,17 @@ def pdf(
             "date": made_at.astimezone(UTC).date().isoformat(),
             "language": language,
             "attached": attached.decode(),
+            "logo": msgspec.json.encode(list(_picture(logo))).decode(),  # inputs are text: a number for each byte
         },
         timestamp=int(made_at.timestamp()),
         pdf_tags=tagged,
         pdf_standards=["a-3b"],
     )
     return made
+
+
+def _picture(logo: str) -> bytes:
+    return (settings.logo(db.session(), logo) if logo else None) or b""
 
 
 def as_facturx(content: bytes) -> bytes:

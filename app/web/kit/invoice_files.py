@@ -22,6 +22,7 @@ def pdf(invoice: Invoice, lines: Sequence[InvoiceLine]) -> bytes:
         paper=documents.paper_for(invoice.printed["customer"]["country"]),
         made_at=invoice.issued_at or invoice.created_at,
         language=page_language(),
+        logo=invoice.printed["provider"].get("logo", ""),
         attached=einvoice.as_cii(_data(invoice, lines)) if has_data else b"",
     )
     return documents.as_facturx(content) if has_data else content

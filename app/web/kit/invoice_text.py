@@ -23,6 +23,7 @@ class InvoiceWords:
     title: str
     draft: str  # empty once it is issued
     facts: list[dict[str, str]]  # label, value
+    logo: str  # hash of the picture; empty: none
     provider: list[str]  # the name first
     customer: list[str]  # likewise
     lines: list[dict[str, Any]]  # text, note, quantity, price, amount; resource and period of a usage line
@@ -48,6 +49,7 @@ def _in_words(invoice: Invoice, lines: Sequence[InvoiceLine]) -> InvoiceWords:
         title=title_of(invoice),
         draft="" if invoice.number else gettext("Draft: it has no number yet and is not to be paid."),
         facts=_facts(invoice),
+        logo=invoice.printed["provider"].get("logo", ""),
         provider=_provider(invoice.printed["provider"]),
         customer=_customer(invoice.printed["customer"]),
         lines=[_line(line, invoice.currency) for line in lines],

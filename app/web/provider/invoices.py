@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response, current_app, request, url_for
 from sqlalchemy.orm import Session
 
+from app import branding
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError
 from app.db import db, run_in_transaction
@@ -30,7 +31,7 @@ MAX_TEXT = 64
 
 def terms() -> Terms:
     """The provider's terms, out of the settings."""
-    return Terms.of(current_app.config["RINGPLAN"])
+    return Terms.of(current_app.config["RINGPLAN"], branding.current().logo)
 
 
 @bp.get("/invoices")

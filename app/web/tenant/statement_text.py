@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from babel.dates import format_time
 
+from app import branding
 from app.config import Settings
 from app.core.money import price_of
 from app.domain.metering.history import UsageRow
@@ -49,6 +50,7 @@ class Words:
     period: str
     zone: str
     so_far: str  # empty once the period is over
+    logo: str  # hash of the picture; empty: none
     provider: list[str]  # the name first
     customer: list[str]  # likewise
     packages: list[dict[str, str]]  # since (may be empty), name, revision
@@ -75,6 +77,7 @@ def _in_words(statement: Statement, settings: Settings) -> Words:
         period=period_text(statement.period.first_on, statement.period.end_on),
         zone=statement.tenant.timezone,
         so_far=gettext("so far, to %(day)s", day=longday(statement.last_day)) if statement.so_far else "",
+        logo=branding.current().logo,
         provider=_provider(settings),
         customer=_present(statement.tenant.name, statement.tenant.contact_name, statement.tenant.contact_email),
         packages=[_package(package, statement.period.first_on) for package in statement.packages],

@@ -68,13 +68,15 @@ def statement(day: str) -> Response:
 def statement_pdf(day: str) -> Response:
     """The statement as a document, with every record up to `statement.MOST_ROWS`."""
     found = _statement(day, most=statements_of.MOST_ROWS)
+    words = _words(found)
     content = documents.pdf(
         "statement.typ",
-        asdict(_words(found)),
+        asdict(words),
         paper=_paper(found.tenant),
         made_at=found.made_at,
         language=page_language(),
         tagged=len(found.rows) <= MOST_TAGGED,
+        logo=words.logo,
     )
     return documents.pdf_response(content, f"statement-{found.tenant.slug}-{found.period.first_on}.pdf")
 
