@@ -51,6 +51,7 @@ def world(make, now):
         tenant = act.merge(acme)
         subscriptions.subscribe(act, tenant, act.merge(subscribed_elsewhere), actor="test", now=now)
     billed(acme, now)
+    make.user(acme)
     return acme
 
 
@@ -225,11 +226,15 @@ DRIFTS = {
         "UPDATE invoice SET reason = 'period' WHERE reason = 'start'",
         "acme 2026-09-13 invoices for period: expected 1, found 2",
     ),
+    "second_factor": (
+        "UPDATE account SET has_second_factor = true WHERE id = {account}",
+        "acme account {account}: expected 0, found 1",
+    ),
     "number_gaps": ("UPDATE number_series SET last = 4", "series 2026-: expected 4, found 3"),
 }  # fmt: skip
 TABLES = ("usage_record", "meter", "meter_beyond", "usage_day", "hold", "allocation", "did", "subscription",
           "subscription_segment", "subscription_event", "tenant", "quarantined", "ledger_entry", "ledger_balance", "invoice",
-          "invoice_line", "payment", "payment_match", "number_series", "prepaid")  # fmt: skip
+          "invoice_line", "payment", "payment_match", "number_series", "prepaid", "account")  # fmt: skip
 # One drift seen from two sides; and what is carried over depends on the package.
 ALSO = {
     "one_live_subscription": {"open_segment", "carried_in", "status_is_the_last_event"},
@@ -256,6 +261,7 @@ def names(session):
         "SELECT 'segment', id FROM subscription_segment WHERE ended_at IS NOT NULL",
         "SELECT number, id FROM invoice",
         "SELECT 'payment', id FROM payment",
+        "SELECT 'account', id FROM account",
     }
     return {str(name): number for sql in asked for name, number in session.execute(text(sql))}
 

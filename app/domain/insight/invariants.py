@@ -296,4 +296,17 @@ GROUP BY s.prefix, s.last HAVING count(DISTINCT i.number) <> s.last""",
     ),
 )
 
-CHECKS = (*_METERS, *_RECORDS, *_HOLDS, *_ALLOCATIONS, *_SUBSCRIPTIONS, *_LIVES, *_QUARANTINE, *_MONEY)
+_ACCOUNTS = (
+    Check(
+        "second_factor",
+        """
+SELECT a.tenant_id, '', NULL, 'account ' || CAST(a.id AS TEXT), f.has, 1 - f.has
+FROM account a JOIN (
+    SELECT id, CASE WHEN EXISTS (SELECT 1 FROM passkey p WHERE p.account_id = o.id)
+      OR EXISTS (SELECT 1 FROM totp t WHERE t.account_id = o.id AND t.confirmed_at IS NOT NULL) THEN 1 ELSE 0 END AS has
+    FROM account o) f ON f.id = a.id
+WHERE (f.has = 1) <> a.has_second_factor""",
+    ),
+)
+
+CHECKS = (*_METERS, *_RECORDS, *_HOLDS, *_ALLOCATIONS, *_SUBSCRIPTIONS, *_LIVES, *_QUARANTINE, *_MONEY, *_ACCOUNTS)

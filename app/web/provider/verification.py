@@ -53,5 +53,6 @@ def check_words() -> dict[str, str]:
         "number_gaps": gettext("Invoice numbers without gaps"),
         "prepaid_credit": gettext("What a tenant paid in advance and its ledger"),
         "prepaid_tax": gettext("The tax on what is paid in advance and the tenant's tax rate"),
+        "second_factor": gettext("Who has a second factor, and the factors"),
         "audit_chain": gettext("The audit trail as it was written"),
     }
