@@ -9,6 +9,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter, time
@@ -76,7 +77,8 @@ def _note(written: Callable[[Fields], str], response: Response) -> Response:
         "ms": round(seconds() * 1000, 1),
     }
     _add_who(fields)
-    sys.stderr.write(written(fields) + "\n")
+    with suppress(OSError):  # a log that cannot be written, as on a full disk, is no reason to refuse anything
+        sys.stderr.write(written(fields) + "\n")
     return response
 
 
