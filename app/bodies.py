@@ -48,7 +48,8 @@ class _WholeBody(LimitedStream):
     def readall(self) -> bytes:
         pieces: list[bytes] = []
         with _place(self._address):
-            while piece := self._piece():
+            # Not once more than its length: each read lets go of Python's lock, and waits for it again.
+            while (self._length is None or self._pos < self._length) and (piece := self._piece()):
                 pieces.append(piece)
         if self._pos < (self._length or 0):
             raise ClientDisconnected

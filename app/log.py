@@ -4,15 +4,18 @@ JSON for machines that collect it, words on a terminal. A line's `request` is th
 `X-Request-ID`, and that an error page shows.
 """
 
+import atexit
 import logging
 import re
-import secrets
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from time import perf_counter, time
+from random import Random
+from threading import Thread
+from time import perf_counter, sleep, time
 from typing import Any, TextIO
 
 import msgspec
@@ -25,6 +28,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")  # of one that a proxy gave
 _VALUES = re.compile(r"^\s*(DETAIL|CONTEXT|LINE \d+):.*$\n?", re.MULTILINE)
 _encode = msgspec.json.Encoder().encode
 Fields = dict[str, Any]
+PAUSE_SECONDS = 0.2
+_ids = Random()  # noqa: S311  nothing is guarded by the id of a request, and to ask the system for each is slow
 
 
 def init_app(app: Flask) -> None:
@@ -34,6 +39,7 @@ def init_app(app: Flask) -> None:
     app.logger.setLevel(logging.INFO)
     app.logger.handlers = [_ToStandardError()]
     app.logger.handlers[0].setFormatter(_Formatter(_as_json if as_json else _as_words))
+    _ids.seed()  # a process that was forked would go on with its parent's
     app.before_request(_begin)
     if settings.BEHIND_PROXY:
         app.before_request(_take_proxys_id)
@@ -48,7 +54,7 @@ def seconds() -> float:
 
 
 def _begin() -> None:
-    g.began_at, g.request_id = perf_counter(), secrets.token_hex(8)
+    g.began_at, g.request_id = perf_counter(), f"{_ids.getrandbits(64):016x}"
 
 
 def _take_proxys_id() -> None:
@@ -77,9 +83,39 @@ def _note(written: Callable[[Fields], str], response: Response) -> Response:
         "ms": round(seconds() * 1000, 1),
     }
     _add_who(fields)
-    with suppress(OSError):  # a log that cannot be written, as on a full disk, is no reason to refuse anything
-        sys.stderr.write(written(fields) + "\n")
+    _out(written(fields) + "\n")
     return response
+
+
+def _write(text: str) -> None:
+    with suppress(OSError):  # a log that cannot be written, as on a full disk, is no reason to refuse anything
+        sys.stderr.write(text)
+
+
+_out: Callable[[str], object] = _write
+
+
+def write_behind() -> None:
+    """Have a thread of its own write the requests' lines, up to PAUSE_SECONDS later.
+
+    To write is to let go of Python's lock, and with sixteen requests at once each of them paid for that with a tenth of
+    its time.
+    """
+    global _out  # noqa: PLW0603  a process serves, or it does not
+    lines: deque[str] = deque()
+    _out = lines.append
+
+    def write_all() -> None:
+        if lines:
+            _write("".join(lines.popleft() for _ in range(len(lines))))
+
+    def keep_writing() -> None:
+        while True:
+            sleep(PAUSE_SECONDS)
+            write_all()
+
+    atexit.register(write_all)
+    Thread(target=keep_writing, name="log", daemon=True).start()
 
 
 def _add_who(fields: Fields) -> None:

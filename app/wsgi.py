@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from flask import Flask
 
-from app import create_app
+from app import create_app, log
 
 # A thread that waits for Python's lock asks for it after so long. The 5 ms that are usual made sixteen short requests
 # at once switch threads hundreds of times a second, and cost each of them two thirds more CPU.
@@ -26,6 +26,7 @@ def create_served_app() -> Flask:
     """The portal as `flask serve` runs it."""
     _give_memory_back()
     app = create_app()
+    log.write_behind()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # what is loaded by now stays

@@ -23,9 +23,11 @@ class OwnPagesAlone(CSRFProtect):  # type: ignore[misc]  # Flask-WTF ships no ty
 
     def protect(self, apply_exemptions: bool = False) -> None:
         """Raises CSRFError."""
+        if request.method not in current_app.config["WTF_CSRF_METHODS"]:
+            return
         super().protect(apply_exemptions)
         is_exempt = apply_exemptions and (not request.endpoint or self._is_exempt())
-        if request.method in current_app.config["WTF_CSRF_METHODS"] and not is_exempt and _is_from_elsewhere():
+        if not is_exempt and _is_from_elsewhere():
             raise CSRFError("It was sent from another site.")
 
 
