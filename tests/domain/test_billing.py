@@ -234,6 +234,16 @@ def test_usage_after_the_review_is_seen_before_it_is_charged(session, make, acme
     assert subscription_of(session, acme).open_from == SECOND
 
 
+def test_a_line_that_somebody_else_adds_is_seen_before_it_is_charged(acme):
+    invoice_id = draft(acme)
+    with unit_of_work() as session:
+        service.add_line(session, service.get(session, acme.id, invoice_id), "Visit", 1, EURO, TERMS, **EDGE)
+    with pytest.raises(Conflict) as refused:
+        finalise(acme, invoice_id, seen_micros=58_310_000)
+    assert refused.value.code == "changed_meanwhile"
+    assert finalise(acme, invoice_id, seen_micros=59_500_000) == "2026-00001"  # 50.00 and 19 %
+
+
 def test_a_finalise_that_is_rolled_back_gives_its_number_back(session, acme):
     first, second = draft(acme, "start"), draft(acme)
 

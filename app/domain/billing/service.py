@@ -143,8 +143,8 @@ def finalise(
     done = issuing.issue(session, [invoice], terms, actor=actor, now=now, keep_changed=seen_micros is None)
     if done.changed and invoice.total_micros == seen_micros:
         done = issuing.issue(session, [invoice], terms, actor=actor, now=now)
-    if done.changed:
-        raise Conflict("changed_meanwhile", "Usage came in meanwhile: the invoice comes to another amount now.")
+    if done.changed or (done.issued and seen_micros not in (None, invoice.total_micros)):
+        raise Conflict("changed_meanwhile", "The invoice comes to another amount now than the page said.")
     if not done.issued:
         raise Conflict("not_a_draft", "The invoice was finalised already.")
     _note(session, invoice, "invoice.finalise", actor, now, number=invoice.number)
