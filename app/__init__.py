@@ -9,13 +9,22 @@ from typing import Any
 from flask import Flask
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
 
 from app import wall
 from app.bodies import PortalRequest
 from app.config import Settings, database_url, read_settings, secret_key, trusted_hosts
+from app.core.ids import MAX_ID
 from app.db import READS, db, init_engine
 
 PACKAGE = Path(__file__).parent
+
+
+class Id(IntegerConverter):
+    """A number of an address, as the database keeps them: a longer one is the address of nothing."""
+
+    def __init__(self, map: Map, **chosen: Any) -> None:
+        super().__init__(map, **{"max": MAX_ID, **chosen})
 
 
 class Portal(Flask):
@@ -38,6 +47,7 @@ def create_app(settings: Settings | None = None, **overrides: Any) -> Flask:
         static_folder=str(_beside_package("static")),
     )
     _prepare_instance(Path(settings.RINGPLAN_INSTANCE))
+    app.url_map.converters["int"] = Id
     app.config.from_mapping(_flask_config(settings), **overrides)
     if settings.BEHIND_PROXY:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]

@@ -17,6 +17,7 @@ from app.core.destinations import checked_prefixes
 from app.core.errors import NotFound
 from app.core.periods import Period
 from app.db import db
+from app.domain.accounts import people
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.changes import offers
@@ -223,7 +224,15 @@ def subscription_answer(subscription: Subscription, now: datetime) -> Subscripti
 def _pending(subscription: Subscription, package: Package) -> PendingAnswer:
     at = subscription.pending_at
     shown = at.astimezone(ZoneInfo(subscription.tenant.timezone)).isoformat() if at else ""
-    return PendingAnswer(package.code, shown, subscription.pending_by)
+    return PendingAnswer(package.code, shown, _said_by(subscription))
+
+
+def _said_by(subscription: Subscription) -> str:
+    """A tenant's key learns that the provider acted, not who of its people."""
+    actor = subscription.pending_by
+    if g.key.tenant_id is None:
+        return actor
+    return people.as_told(db.session(), g.key.tenant_id, [actor], "provider")[actor]
 
 
 def _period(period: Period, tenant: Tenant) -> PeriodAnswer:

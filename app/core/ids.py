@@ -5,6 +5,7 @@ import threading
 import time
 from datetime import datetime
 
+MAX_ID = 2**63 - 1  # what the databases keep
 _EPOCH_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 _RANDOM_BITS = 21  # 42 bits of milliseconds (139 years) above 21 bits, below the sign bit
 _lock = threading.Lock()

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from flask import Response, request
 
 from app.db import db
-from app.domain.audit import reading
+from app.domain.audit import origin, reading
 from app.domain.audit.models import AuditEntry
 from app.domain.audit.reading import NOT_FOR_TENANTS, AuditQuery
 from app.domain.metering.newest_first import read_page
@@ -27,6 +27,7 @@ MAX_TEXT = 255
 FIELDS = ("actor", "act", "subject", "tenant", "from", "to")
 CSV_HEADER = ("number", "time", "actor", "kind", "address", "act", "subject", "what", "hash")
 YEARS = range(2000, 2201)
+NAMELESS = (origin.STAFF, "")  # kinds of actors whose names a tenant does not learn
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def _row(entry: AuditEntry, tenant: Tenant | None) -> Row:
     change = in_words(entry, _zone(tenant))
     if tenant is None or entry.kind in ("user", "visitor"):
         return Row(entry, change, entry.actor, entry.address)
-    return Row(entry, change, "" if entry.kind in ("staff", "") else entry.actor, "")
+    return Row(entry, change, "" if entry.kind in NAMELESS else entry.actor, "")
 
 
 def _given() -> dict[str, str]:
@@ -168,6 +169,7 @@ def _query(tenant: Tenant | None) -> tuple[AuditQuery, dict[str, str]]:
         first_at=days["from"],
         end_at=days["to"],
         without=NOT_FOR_TENANTS if tenant else (),
+        nameless=NAMELESS if tenant else (),
     ), problems
 
 

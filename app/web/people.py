@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, current_app, request, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from sqlalchemy.orm import Session
 from wtforms import EmailField, SelectField
 from wtforms.validators import InputRequired
 
 from app import wall
+from app.config import Settings
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError, Invalid
 from app.db import db, run_in_transaction
@@ -52,16 +53,25 @@ class PeoplePages:
     def show(self) -> Response:
         """Everybody, with role and when last seen."""
         session = db.session()
+        invited = invitations.open_of(session, self.tenant_id)
         return render(
             self.template,
             pages=self,
             people=people.of(session, self.tenant_id),
-            invitations=invitations.open_of(session, self.tenant_id),
+            invitations=invited,
+            said_by=self._said_by({each.asked_by for each in invited}),
             now=utc_now(),
             roles=self._choices(),
             role_name=role_name,
             tenant=self._tenant(),
         )
+
+    def _said_by(self, actors: set[str]) -> dict[str, str]:
+        """Who invited, as the reader may know it."""
+        if self.tenant_id is None or (current_user.is_staff and not current_user.view):
+            return {actor: actor for actor in actors}
+        settings: Settings = current_app.config["RINGPLAN"]
+        return people.as_told(db.session(), self.tenant_id, actors, settings.PROVIDER_NAME)
 
     def invite(self) -> Response:
         """Ask whom to invite as what, and send the invitation."""

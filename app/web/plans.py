@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError, NotFound
+from app.core.ids import MAX_ID
 from app.db import db, run_in_transaction
+from app.domain.accounts import people
 from app.domain.billing.terms import Terms
 from app.domain.catalog import browse, service as catalog
 from app.domain.catalog.models import Package
@@ -27,8 +29,6 @@ from app.web.guards import current_user
 from app.web.kit.i18n import gettext
 from app.web.kit.limits import limits_of
 from app.web.kit.render import redirect_to, render, say
-
-MAX_ID = 10**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,9 @@ class PlanPages:
 
     def accept(self) -> Response:
         """Do what the quote of the page before says; a stale one comes back fresh, with what changed."""
-        number, code = request.form.get("quote", ""), request.form.get("package", "").replace("\0", "")
-        quote_id = int(number) if number.isascii() and number.isdigit() and int(number) < MAX_ID else 0
+        code = request.form.get("package", "").replace("\0", "")
+        number = request.form.get("quote", 0, type=int)
+        quote_id = number if 0 < number <= MAX_ID else 0
         try:
             outcome = run_in_transaction(lambda session: self._accept(session, quote_id))
         except NotFound:
@@ -83,7 +84,7 @@ class PlanPages:
         code, words = request.form.get("package", "").replace("\0", ""), request.form.get("words", "")
 
         def act(session: Session) -> str:
-            package = catalog.by_code(session, code)
+            package = self._package(session, code)
             edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
             requests.ask(session, self._tenant(session), package, _effect(request.form), words, **edge)
             return package.name
@@ -198,10 +199,7 @@ class PlanPages:
 
     def _quote(self, code: str, error: DomainError | None = None) -> Response:
         def act(session: Session) -> Quote:
-            tenant, package = self._tenant(session), catalog.by_code(session, code)
-            is_shown = package.public or offers.is_offered(session, tenant.id, package)
-            if not self.is_staff and (not is_shown or package.status == "draft"):
-                raise NotFound("unknown_package", gettext("There is no such package."))
+            tenant, package = self._tenant(session), self._package(session, code)
             edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
             return quotes.make(
                 session, tenant, package, _effect(request.values), terms(), valid_for=valid_for(), **edge
@@ -213,6 +211,22 @@ class PlanPages:
             say((error or refusal).message, "error")
             return redirect_to(self.url())
         return self._page(made, error=error, status=error.status if error else 200)
+
+    def _package(self, session: Session, code: str) -> Package:
+        """The package of this code. Raises NotFound: to a tenant one that it may not see is as unknown as none."""
+        found = catalog.find(session, code)
+        if found and not self.is_staff:
+            is_shown = found.public or offers.is_offered(session, self.tenant_id, found)
+            found = found if is_shown and found.status != "draft" else None
+        if found is None:
+            raise NotFound("unknown_package", gettext("There is no such package."))
+        return found
+
+    def said_by(self, actor: str) -> str:
+        """Who acted, as the reader may know it: a tenant learns that the provider did, not who of its people."""
+        if self.is_staff:
+            return actor
+        return people.as_told(db.session(), self.tenant_id, [actor], _settings().PROVIDER_NAME)[actor]
 
     def _page(
         self, quote: Quote, *, before: Quote | None = None, error: DomainError | None = None, status: int = 200

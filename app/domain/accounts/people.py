@@ -1,5 +1,6 @@
 """Look through the people of one side."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -40,3 +41,14 @@ def get(session: Session, tenant_id: int | None, account_id: int) -> Account:
     if account is None or account.tenant_id != tenant_id or account.deleted_at:
         raise NotFound("unknown_account", "There is no such person here.")
     return account
+
+
+def as_told(session: Session, tenant_id: int, actors: Iterable[str], provider: str) -> dict[str, str]:
+    """Each of `actors` as the tenant may know it: it learns that the provider acted, and not who of its people.
+
+    One statement, where any of them is a person.
+    """
+    people = {actor for actor in actors if "@" in actor}
+    own = select(Account.email).where(Account.tenant_id == tenant_id, Account.email.in_(people))
+    strangers = people.difference(session.scalars(own)) if people else set()
+    return {actor: provider if actor in strangers else actor for actor in actors}

@@ -27,6 +27,7 @@ class AuditQuery:
     first_at: datetime | None = None
     end_at: datetime | None = None
     without: tuple[str, ...] = ()  # acts
+    nameless: tuple[str, ...] = ()  # kinds of actors whose names the reader does not learn, so cannot look for
 
 
 def matching(query: AuditQuery) -> Select[AuditEntry]:
@@ -48,6 +49,8 @@ def matching(query: AuditQuery) -> Select[AuditEntry]:
         statement = statement.where(AuditEntry.at >= query.first_at)
     if query.end_at:
         statement = statement.where(AuditEntry.at < query.end_at)
+    if query.actor and query.nameless:
+        statement = statement.where(AuditEntry.kind.not_in(query.nameless))
     return statement.where(AuditEntry.act.not_in(query.without)) if query.without else statement
 
 

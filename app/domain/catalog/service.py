@@ -46,9 +46,14 @@ def add_resource(session: Session, resource: Resource, *, actor: str, now: datet
     return resource
 
 
+def find(session: Session, code: str) -> Package | None:
+    """The package with this code, if there is one."""
+    return session.scalar(select(Package).where(Package.code == code))
+
+
 def by_code(session: Session, code: str) -> Package:
     """The package with this code. Raises NotFound."""
-    package = session.scalar(select(Package).where(Package.code == code))
+    package = find(session, code)
     if package is None:
         raise NotFound("unknown_package", f"No package has the code “{code}”.")
     return package

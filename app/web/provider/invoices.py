@@ -173,7 +173,7 @@ def invoice_credit(slug: str, invoice_id: int) -> Response:
     """Choose the lines that a credit note takes back."""
     if request.method == "GET":
         return _credit_page(_found(db.session(), slug, invoice_id))
-    chosen = {int(text) for text in request.form.getlist("line") if text.isdigit()}
+    chosen = set(request.form.getlist("line", type=int))
 
     def act(session: Session) -> Invoice:
         found = _found(session, slug, invoice_id)

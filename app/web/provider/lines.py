@@ -29,14 +29,14 @@ def tenant_line(slug: str, code: str) -> Response:
     return _pages(slug).one(code)
 
 
-@bp.post("/tenants/<slug>/lines/<code>/<int(max=9223372036854775807):allocation_id>/release")
+@bp.post("/tenants/<slug>/lines/<code>/<int:allocation_id>/release")
 @needs(Permission.CHANGE_LINES)
 def tenant_line_release(slug: str, code: str, allocation_id: int) -> Response:
     """Give one back."""
     return _pages(slug).release(code, allocation_id)
 
 
-@bp.post("/tenants/<slug>/lines/<code>/<int(max=9223372036854775807):allocation_id>/again")
+@bp.post("/tenants/<slug>/lines/<code>/<int:allocation_id>/again")
 @needs(Permission.CHANGE_LINES)
 def tenant_line_again(slug: str, code: str, allocation_id: int) -> Response:
     """Undo a release."""

@@ -231,8 +231,7 @@ def _impact(found: Package, editor: Editor) -> EditImpact | None:
     unread = editor.form.errors.keys() - {"loss_reason"}  # a reason is asked for beside the figures that want it
     if editor.problems or unread:
         return None
-    asked = request.form.get("listed", "")
-    most = min(int(asked), MOST_LISTED) if asked.isascii() and asked.isdigit() else LISTED
+    most = min(request.form.get("listed", LISTED, type=int), MOST_LISTED)
     try:
         return preview_edit(db.session(), found, editor.spec(), now=utc_now(), most=most)
     except DomainError:

@@ -9,8 +9,8 @@ from app.web.guards import needs
 from app.web.people import PeoplePages, rights_page
 from app.web.provider import bp
 
-ID = "<int(max=9223372036854775807):account_id>"
-INVITATION = "<int(max=9223372036854775807):invitation_id>"
+ID = "<int:account_id>"
+INVITATION = "<int:invitation_id>"
 STAFF = PeoplePages(None, "provider.people", "provider/people.html", {})
 
 

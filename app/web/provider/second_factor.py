@@ -51,7 +51,7 @@ def second_factor() -> Response:
     )
 
 
-@bp.route("/people/<int(max=9223372036854775807):account_id>/second-factor", methods=["GET", "POST"])
+@bp.route("/people/<int:account_id>/second-factor", methods=["GET", "POST"])
 @needs(Permission.RESET_SECOND_FACTOR)
 def second_factor_reset(account_id: int) -> Response:
     """Say what a reset does, then do it."""

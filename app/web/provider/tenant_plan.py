@@ -85,7 +85,7 @@ def change_requests() -> Response:
     return render("provider/requests.html", requests=requests.waiting(db.session()))
 
 
-@bp.post("/requests/<slug>/<int(max=9223372036854775807):request_id>/decline")
+@bp.post("/requests/<slug>/<int:request_id>/decline")
 @needs(Permission.CHANGE_PLANS)
 def change_request_decline(slug: str, request_id: int) -> Response:
     """Say no, with words."""

@@ -7,7 +7,7 @@ from app.web.guards import needs
 from app.web.provider import bp
 from app.web.webhooks import WebhookPages
 
-ID = "<int(max=9223372036854775807):endpoint_id>"
+ID = "<int:endpoint_id>"
 
 
 def _pages() -> WebhookPages:
@@ -77,7 +77,7 @@ def webhook_remove(endpoint_id: int) -> Response:
     return _pages().remove(endpoint_id)
 
 
-@bp.post(f"/webhooks/{ID}/messages/<int(max=9223372036854775807):message_id>/replay")
+@bp.post(f"/webhooks/{ID}/messages/<int:message_id>/replay")
 @needs(Permission.CHANGE_WEBHOOKS)
 def webhook_replay(endpoint_id: int, message_id: int) -> Response:
     """Send one message again."""

@@ -26,14 +26,14 @@ def line(code: str) -> Response:
     return _pages().one(code)
 
 
-@bp.post("/lines/<code>/<int(max=9223372036854775807):allocation_id>/release")
+@bp.post("/lines/<code>/<int:allocation_id>/release")
 @needs(Permission.CHANGE_LINES)
 def line_release(code: str, allocation_id: int) -> Response:
     """Give one back."""
     return _pages().release(code, allocation_id)
 
 
-@bp.post("/lines/<code>/<int(max=9223372036854775807):allocation_id>/again")
+@bp.post("/lines/<code>/<int:allocation_id>/again")
 @needs(Permission.CHANGE_LINES)
 def line_again(code: str, allocation_id: int) -> Response:
     """Undo a release."""
