@@ -17,6 +17,8 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, TooMa
 from werkzeug.formparser import FormDataParser
 from werkzeug.wsgi import LimitedStream
 
+from app import lanes
+
 ONE_ADDRESS, ALL = 6, 2  # the part of the threads that may wait for bodies: a sixth, and half
 RETRY_SECONDS = 5
 _lock = Lock()
@@ -105,7 +107,8 @@ def _place(address: str) -> Iterator[None]:
             raise TooManyRequests(retry_after=RETRY_SECONDS)
         _waiting[address] += 1
     try:
-        yield
+        with lanes.outside():
+            yield
     finally:
         with _lock:
             _waiting[address] -= 1

@@ -1,12 +1,15 @@
-"""What the portal is called and looks like now, for pages, mails and documents. Read anew every two seconds."""
+"""What the portal is called and looks like now, for pages, mails and documents, and the terms on which it sells.
+
+What people chose is read anew every two seconds.
+"""
 
 from time import monotonic
-from typing import Any
 
 from flask import Flask, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Settings
+from app.domain.billing.terms import Terms
 from app.domain.settings import service as settings
 from app.domain.settings.service import Branding
 
@@ -37,6 +40,11 @@ def defaults() -> Branding:
     return Branding(product_name=chosen.PRODUCT_NAME, mail_from=chosen.MAIL_FROM)
 
 
-def forget(_: Any = None) -> None:
+def terms() -> Terms:
+    """What holds for every invoice and quote; what is drafted now keeps the logo of now."""
+    return Terms.of(current_app.config["RINGPLAN"], current().logo)
+
+
+def forget() -> None:
     """Read anew at the next question: it was just changed here."""
     current_app.extensions["branding"] = (None, 0.0)

@@ -3,24 +3,42 @@
 import fcntl
 import json
 import os
-import re
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime
-from functools import lru_cache, partial
+from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Annotated, Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, DateTime, Engine, ForeignKey, MetaData, Row, String, TypeDecorator, event
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Engine,
+    ForeignKey,
+    MetaData,
+    Row,
+    String,
+    TypeDecorator,
+    bindparam,
+    event,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from app import lanes
+from app.core.statements import for_driver
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -75,7 +93,7 @@ T = TypeVar("T")
 
 @contextmanager
 def unit_of_work() -> Iterator[Session]:
-    """One business act, one transaction: commits at the end, or rolls everything back.
+    """One business act, one transaction: commits at the end, or rolls everything back; always, after `keep_nothing`.
 
     Ends the request's read transaction first, so that the act sees the newest rows; on SQLite it takes
     the write lock at once (`BEGIN IMMEDIATE`), since a reader that turns writer may be refused.
@@ -83,14 +101,23 @@ def unit_of_work() -> Iterator[Session]:
     session = db.session()
     if session.new or session.dirty or session.deleted:
         raise RuntimeError("rows were changed outside unit_of_work()")
+    lanes.leave()  # writers wait for one another
     session.rollback()
     session.connection(execution_options={"writes": True})
     try:
         yield session
-        session.commit()
+        if session.info.get("keeps_nothing"):
+            session.rollback()
+        else:
+            session.commit()
     except BaseException:
         session.rollback()
         raise
+
+
+def keep_nothing() -> None:
+    """From now on the running request is a look: its acts are shown as if they had been done, and leave no trace."""
+    db.session().info["keeps_nothing"] = True
 
 
 @contextmanager
@@ -199,8 +226,6 @@ def _close_queue(connection: DBAPIConnection, record: ConnectionPoolEntry) -> No
         os.close(handle)
 
 
-_NAMED = re.compile(r"(?<!:):([a-z_]+)\b")
-_ANY = re.compile(r"= ANY\(:([a-z_]+)\)")
 READS = "reads"  # the bind whose connections are outside any transaction
 
 
@@ -212,7 +237,7 @@ def read_once(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, 
     meanwhile, as after a restart of the server, is tried once more.
     """
     engine = db.engines[READS]
-    statement, parameters = for_driver(engine.dialect, statement, parameters)
+    statement, parameters = for_driver(engine.dialect.name, statement, parameters)
     for is_last in (False, True):
         try:
             return _read(engine, statement, parameters)
@@ -264,55 +289,28 @@ def _close_idle(engine: Engine) -> None:
         connection.close()
 
 
-def for_driver(dialect: Dialect, statement: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """A statement with `:names`, and `= ANY(:names)` for one of a list, as the driver wants it; and its values.
-
-    SQLite keeps moments as text in UTC without an offset (see UtcDateTime), and dates as text.
-    """
-    alone = tuple(name for name, value in values.items() if type(value) is list and len(value) == 1)
-    if alone:
-        values = {**values, **{name: values[name][0] for name in alone}}
-    if dialect.name == "sqlite":
-        values = {name: value if type(value) in _AS_IT_IS else _for_sqlite(value) for name, value in values.items()}
-    return _worded(dialect.name, statement, alone), values
-
-
-@lru_cache(maxsize=512)
-def _worded(dialect: str, statement: str, alone: tuple[str, ...]) -> str:
-    """Lists of one, which are most, are compared as what is in them: a planner that expects several scans the table."""
-    for name in alone:
-        statement = statement.replace(f"= ANY(:{name})", f"= :{name}")
-    if dialect == "sqlite":
-        return _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", statement)
-    return _NAMED.sub(r"%(\1)s", statement)
-
-
-_AS_IT_IS = frozenset({str, int, bool, type(None)})
-
-
-def _for_sqlite(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-    if isinstance(value, date):
-        return value.isoformat()
-    return json.dumps(value) if isinstance(value, list) else value
-
-
-def as_moment(value: datetime | str) -> datetime:
-    """An aware UTC moment of what `read_once` found."""
-    if isinstance(value, str):
-        return datetime.fromisoformat(value).replace(tzinfo=UTC)
-    return value.astimezone(UTC)
-
-
-def as_json(value: Any) -> Any:
-    """What a JSON column holds, of what `read_once` found: SQLite keeps text."""
-    return json.loads(value) if isinstance(value, str) else value
-
-
 def rowcount(result: Any) -> int:
     """Rows a DML statement touched; typed once here because SQLAlchemy types it on the cursor result alone."""
     return int(result.rowcount)
+
+
+def among(session: Session, values: Iterable[Any], *columns: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+    """The column is one of `values`, or the columns are one of these tuples; in one parameter a column at the most.
+
+    For hundreds of them, which cost more to word each by itself than to look up.
+    """
+    rows = [value if isinstance(value, tuple) else (value,) for value in values]
+    if session.get_bind().dialect.name == "postgresql":
+        lists = zip(*rows, strict=True) if rows else [()] * len(columns)
+        given = [
+            bindparam(None, list(each), type_=ARRAY(column.type)) for each, column in zip(lists, columns, strict=True)
+        ]
+        table = (
+            func.unnest(*given).table_valued(*(f"value_{number}" for number in range(len(columns)))).render_derived()
+        )
+        return tuple_(*columns).in_(select(*table.c))
+    value = func.json_each(json.dumps(rows, default=str)).table_valued("value").c.value
+    return tuple_(*columns).in_(select(*(func.json_extract(value, f"$[{number}]") for number in range(len(columns)))))
 
 
 def insert_new(

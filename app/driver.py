@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.db import as_moment, for_driver
+from app.core.statements import as_moment, for_driver
 
 
 def run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tuple[list[Any], int]:
@@ -22,7 +22,7 @@ def run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tu
     driver: Any = connection.connection.dbapi_connection
     cursor = driver.cursor()
     try:
-        _execute(cursor, *for_driver(connection.dialect, statement, values))
+        _execute(cursor, *for_driver(connection.dialect.name, statement, values))
         if statement not in _shapes:  # psycopg makes an object for each column, each time that it describes them
             described = cursor.description
             _shapes[statement] = _shape(tuple(column[0] for column in described)) if described else None

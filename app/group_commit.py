@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from sqlalchemy.exc import OperationalError, TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from app import lanes
 from app.db import db, run_in_transaction
 
 Item = TypeVar("Item")
@@ -25,17 +26,35 @@ class GroupCommit(Generic[Item, Outcome]):
     def __init__(self, act: Callable[[Session, Sequence[Item]], Sequence[Outcome]]) -> None:
         self._act = act
         self._waiting: deque[_Place[Item, Outcome]] = deque()
-        self._turn = Lock()
+        self._is_led = False
+        self._lock = Lock()
 
     def run(self, item: Item) -> Outcome:
         """The outcome of `item`, which is committed by then. Raises what its act or its commit raises."""
         db.session.rollback()  # who waits holds no connection: whose turn it is may need the last one
         place: _Place[Item, Outcome] = _Place(item)
-        self._waiting.append(place)
-        with self._turn:
-            while not place.is_done:
-                self._do([self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))])
+        with self._lock:
+            self._waiting.append(place)
+            leads, self._is_led = not self._is_led, True
+        lanes.leave()
+        if not leads:
+            place.wait()
+        if not place.is_done:
+            self._lead()
         return place.outcome()
+
+    def _lead(self) -> None:
+        """Act for all who wait, this thread among them, and then let the first of those who came meanwhile lead."""
+        places = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
+        try:
+            self._do(places)
+        finally:
+            with self._lock:
+                self._is_led = bool(self._waiting)
+                if self._is_led:
+                    self._waiting[0].wake()
+            for place in places:
+                place.wake()
 
     def _do(self, places: list["_Place[Item, Outcome]"]) -> None:
         """All in one transaction; when an act fails nothing is kept, and each is done alone."""
@@ -61,12 +80,22 @@ class GroupCommit(Generic[Item, Outcome]):
 class _Place(Generic[Item, Outcome]):
     """An item that waits, and what became of it."""
 
-    __slots__ = ("_error", "_outcome", "is_done", "item")
+    __slots__ = ("_asleep", "_error", "_outcome", "is_done", "item")
 
     def __init__(self, item: Item) -> None:
         self.item, self.is_done = item, False
+        self._asleep = Lock()
+        self._asleep.acquire()
         self._error: BaseException | None = None
         self._outcome: Outcome | None = None
+
+    def wait(self) -> None:
+        """Sleep until it is done, or its turn to lead."""
+        self._asleep.acquire()
+
+    def wake(self) -> None:
+        """End its sleep, or spare it the next one."""
+        self._asleep.release()
 
     def succeed(self, outcome: Outcome) -> None:
         self._outcome, self.is_done = outcome, True

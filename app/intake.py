@@ -13,7 +13,8 @@ from app.core.usage import Ignored, SourceSettings, Unreadable
 from app.db import run_in_transaction
 from app.domain.metering import holds
 from app.domain.metering.holds import CallReport
-from app.domain.metering.ingest import Report, Result, ingest
+from app.domain.metering.ingest import ingest
+from app.domain.metering.reports import Report, Result
 from app.group_commit import GroupCommit
 from app.metrics import metrics
 from app.pbx import asterisk, freeswitch

@@ -14,7 +14,6 @@ from app.db import run_in_transaction
 from app.domain.accounts import links, rate_limits, recovery
 from app.domain.billing import dunning, issuing, run as bill_run, standing
 from app.domain.billing.dunning import Schedule
-from app.domain.billing.terms import Terms
 from app.domain.changes import offers, quote
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
@@ -35,8 +34,7 @@ class Periodic:
 
 
 def _bill(session: Session, payload: dict[str, Any], now: datetime) -> None:
-    terms = Terms.of(current_app.config["RINGPLAN"], branding.current().logo)
-    bill_run.step(session, payload, terms, now=now)
+    bill_run.step(session, payload, branding.terms(), now=now)
 
 
 def _mask(session: Session, *, now: datetime) -> None:

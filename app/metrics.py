@@ -1,6 +1,7 @@
 """What a server process counts for Prometheus, added up over all processes of the server through files in a folder."""
 
 import os
+from collections import Counter as Counts
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,8 +48,8 @@ class Metrics:
 
     def note_reports(self, outcomes: Iterable[str]) -> None:
         """Count what became of reports: recorded, duplicate, conflict, quarantined."""
-        for outcome in outcomes:
-            self._reports.labels(outcome).inc()
+        for outcome, count in Counts(outcomes).items():
+            self._reports.labels(outcome).inc(count)
 
     def collected(self) -> CollectorRegistry:
         """The counts of this process, or of all where they share."""

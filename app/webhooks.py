@@ -17,6 +17,8 @@ from app.domain.webhooks.delivery import MAX_ANSWER, Outcome
 TIMEOUT_SECONDS = 15  # from the first question to the name server to the last byte that is read
 PORTS = {"https": 443, "http": 80}
 TIMED_OUT = f"no whole answer within {TIMEOUT_SECONDS} seconds"
+# One sentence for both: a tenant does not learn which names there are inside.
+NOT_PUBLIC = "There is no server of this name with public addresses alone."
 HTTP = HTTPConnection | HTTPSConnection
 
 
@@ -56,10 +58,10 @@ def resolve(parts: SplitResult, allowed: Sequence[Network]) -> list[str]:
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Refused("The name of the server is not known.") from None
+        raise Refused(NOT_PUBLIC) from None
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     if not addresses or not all(is_allowed(each, allowed) for each in addresses):
-        raise Refused("The server has an address that is not public.")
+        raise Refused(NOT_PUBLIC)
     if parts.scheme == "http" and not all(is_within(each, allowed) for each in addresses):
         raise Refused("Enter an address that begins with https://.")
     return addresses

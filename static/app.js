@@ -204,7 +204,29 @@
   const offline = (gone) => { const note = document.getElementById("offline"); if (note) note.hidden = !gone; };
   document.addEventListener("htmx:after:request", () => offline(false));
   document.addEventListener("htmx:error", (event) => { if (event.detail?.ctx) offline(true); });
-  document.addEventListener("htmx:after:swap", prepare);
+
+  // ---- what had the focus has it again in what takes its place: by its id, its address or its words.
+  // Another page of a list is read from its top.
+  let left = null;
+  document.addEventListener("htmx:before:swap", (event) => {
+    const target = targetOf(event), at = document.activeElement;
+    left = target?.id && at !== target && target.contains(at)
+      ? { target: target.id, id: at.id, href: at.getAttribute("href"), words: at.textContent, pages: Boolean(at.closest(".paging")) } : null;
+  });
+  const takeFocus = () => {
+    const place = left && document.getElementById(left.target);
+    if (!place || place.contains(document.activeElement)) return;
+    const same = all("a, button, input, select, summary", place).filter((each) => each.id ? each.id === left.id
+      : each.hasAttribute("href") ? each.getAttribute("href") === left.href : each.textContent === left.words);
+    if (same.length && !left.pages) same[0].focus({ preventScroll: true });
+    else if (left.pages || !place.closest("[data-live]")) {
+      place.tabIndex = -1;
+      place.focus({ preventScroll: true });
+      if (left.pages) place.scrollIntoView({ block: "start" });
+    }
+    left = null;
+  };
+  document.addEventListener("htmx:after:swap", () => { takeFocus(); prepare(); });
 
   // ---- live meters: say whether they are streamed, and poll while they are not
   const QUIET_AFTER = 12000; // the server beats every 5 s
@@ -221,5 +243,9 @@
   }), POLL_EVERY);
 
   prepare();
-  document.querySelector(".topbar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  // where a menu is wider than the screen, the entry one is at stands in its middle
+  all(".topbar nav [aria-current], .tabs [aria-current]").forEach((entry) => {
+    const menu = entry.parentElement, box = entry.getBoundingClientRect();
+    menu.scrollLeft += box.left + box.width / 2 - menu.getBoundingClientRect().left - menu.clientWidth / 2;
+  });
 })();

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from itertools import count
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from app.core.usage import SourceSettings, UsageEvent
 from app.db import run_in_transaction, unit_of_work
@@ -14,8 +16,10 @@ from app.domain.accounts.roles import Role
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.specs import LimitSpec, PackageSpec
-from app.domain.metering.calls import Call, Decision, Terms, authorize, end
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.calls import authorize, end
+from app.domain.metering.decision import Call, Decision, Terms
+from app.domain.metering.ingest import ingest
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants import service as tenants
@@ -26,6 +30,13 @@ ACTOR = "test"
 PASSWORD = "correct horse battery"  # of every account made here
 
 Limits = Mapping[str, int | None] | Iterable[LimitSpec]
+
+
+def close_before(session: Session, tenant_id: int, first_open: date) -> None:
+    """Close a tenant's periods before that day, as issuing its invoices does."""
+    subscription = subscriptions.live(session, tenant_id)
+    assert subscription is not None
+    subscriptions.close_before(session, {(tenant_id, subscription.id): first_open})
 
 
 class Make:

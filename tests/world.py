@@ -26,8 +26,9 @@ from app.domain.changes.models import ChangeRequest
 from app.domain.factors.models import Passkey
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Quarantined, UsageRecord
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import service as subscriptions
 from app.domain.telephony import service as telephony
 from app.domain.telephony.models import Allocation

@@ -17,7 +17,7 @@ from app.core.errors import NotFound
 from app.db import db, run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.metering import calls
-from app.domain.metering.calls import Call, Decision, MetLimit, Terms
+from app.domain.metering.decision import Call, Decision, MetLimit, Terms
 from app.domain.metering.holds import HoldName
 from app.group_commit import GroupCommit
 

@@ -12,7 +12,7 @@ from app.core.clock import utc_now
 from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.metering import calls
-from app.domain.metering.calls import Call
+from app.domain.metering.decision import Call
 
 MOST_REMEMBERED = 1_000
 _REASONS = {

@@ -9,7 +9,7 @@ from app.api.problems import Problem
 from app.config import Settings
 from app.domain.accounts.rate_limits import WINDOW, RateLimit
 from app.domain.accounts.service import KnownKey
-from app.domain.accounts.sign_in import network_of
+from app.domain.accounts.throttle import network_of
 
 KEY, ADDRESS = "key", "address"
 

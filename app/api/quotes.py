@@ -1,23 +1,21 @@
 """Quotes over the API: what a change of package does and costs, and doing it."""
 
 import re
-from datetime import timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from flask import Response, current_app, g
+from flask import Response, g
 from sqlalchemy.orm import Session
 
+from app import branding
 from app.api.blueprint import answer, body_as, operation
 from app.api.idempotency import transact
 from app.api.problems import Problem, respond
 from app.api.tenants import SubscriptionAnswer, subscription_answer
-from app.config import Settings
 from app.core.clock import utc_now
 from app.core.errors import NotFound
 from app.core.money import format_micros
-from app.domain.billing.terms import Terms
 from app.domain.catalog import service as catalog
 from app.domain.changes import quote as quotes
 from app.domain.changes.models import Quote
@@ -91,7 +89,7 @@ def make_quote(ref: str) -> Response:
 
     def act(session: Session) -> Response:
         tenant, package = tenants.by_name(session, ref), catalog.by_code(session, body.package)
-        made = quotes.make(session, tenant, package, body.when, terms(), valid_for=valid_for(), actor=actor, now=now)
+        made = quotes.make(session, tenant, package, body.when, branding.terms(), actor=actor, now=now)
         return answer(_shown(made, tenant), 201)
 
     return transact(act)
@@ -109,7 +107,7 @@ def accept_quote(ref: str, quote_id: str) -> Response:
 
     def act(session: Session) -> Response:
         tenant = tenants.by_name(session, ref)
-        outcome = quotes.accept(session, tenant, int(quote_id), terms(), valid_for=valid_for(), actor=actor, now=now)
+        outcome = quotes.accept(session, tenant, int(quote_id), branding.terms(), actor=actor, now=now)
         shown = _shown(outcome.quote, tenant)
         # Not raised: the fresh quote is to be kept.
         return respond(Problem(409, "quote_stale", STALE, quote=shown)) if outcome.is_stale else answer(shown)
@@ -131,21 +129,6 @@ def cancel_change(ref: str) -> Response:
         return answer(subscription_answer(subscription, now))
 
     return transact(act)
-
-
-def terms() -> Terms:
-    """The provider's terms."""
-    return Terms.of(_settings())
-
-
-def valid_for() -> timedelta:
-    """How long a quote holds."""
-    return timedelta(minutes=_settings().QUOTE_MINUTES)
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["RINGPLAN"]
-    return settings
 
 
 def _shown(quote: Quote, tenant: Tenant) -> QuoteAnswer:

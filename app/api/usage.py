@@ -10,7 +10,8 @@ from app import intake
 from app.api.blueprint import answer, operation, raw_body
 from app.api.idempotency import is_claimed, transact
 from app.core.clock import utc_now
-from app.domain.metering.ingest import Report, Result, ingest
+from app.domain.metering.ingest import ingest
+from app.domain.metering.reports import Report, Result
 from app.metrics import metrics
 from app.pbx import generic
 from app.pbx.generic import Decoded

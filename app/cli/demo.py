@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app import branding
 from app.core.clock import utc_now
 from app.core.errors import Conflict
 from app.core.money import MICROS, parse_micros
@@ -29,8 +29,10 @@ from app.domain.billing.terms import Issuer, Terms
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.specs import LimitSpec, PackageSpec
-from app.domain.metering.calls import Call, Terms as CallTerms, authorize, end
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.calls import authorize, end
+from app.domain.metering.decision import Call, Terms as CallTerms
+from app.domain.metering.ingest import ingest
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import service as subscriptions
 from app.domain.telephony import service as telephony
 from app.domain.telephony.service import Wanted
@@ -56,6 +58,7 @@ class DemoTenant:
 
     slug: str
     name: str
+    person: str
     timezone: str
     country: str
     package: str
@@ -80,11 +83,11 @@ PACKAGES = {
     "office-2000": ("Office 2000", "69.00", "33.00", 2_000, "charge", "0.015", 250, (20, 4, 10, 12)),
 }
 TENANTS = (
-    DemoTenant("acme", "Acme GmbH", "Europe/Berlin", "DE", "office-1000", 0.58, 0.14, (7, 1, 3)),
-    DemoTenant("globex", "Globex Ltd", "Europe/London", "GB", "office-1000", 1.12, 0.55, (6, 2, 2)),
-    DemoTenant("initech", "Initech SARL", "Europe/Paris", "FR", "office-500", 0.93, 0.30, (5, 1, 1)),
-    DemoTenant("umbra", "Umbra Logistics", "America/New_York", "US", "office-2000", 0.34, 0.86, (9, 2, 4)),
-    DemoTenant("wayne", "Wayne & Söhne", "Europe/Vienna", "AT", "office-500", 0.21, 0.02, (3, 0, 1)),
+    DemoTenant("acme", "Acme GmbH", "Anna Ackermann", "Europe/Berlin", "DE", "office-1000", 0.58, 0.14, (7, 1, 3)),
+    DemoTenant("globex", "Globex Ltd", "George Gray", "Europe/London", "GB", "office-1000", 1.12, 0.55, (6, 2, 2)),
+    DemoTenant("initech", "Initech SARL", "Inès Imbert", "Europe/Paris", "FR", "office-500", 0.93, 0.30, (5, 1, 1)),
+    DemoTenant("umbra", "Umbra Logistics", "Una Upton", "America/New_York", "US", "office-2000", 0.34, 0.86, (9, 2, 4)),
+    DemoTenant("wayne", "Wayne & Söhne", "Walter Wagner", "Europe/Vienna", "AT", "office-500", 0.21, 0.02, (3, 0, 1)),
 )
 PAYERS = {
     "acme": DemoPayer("Gartenstraße 4\n10115 Berlin", "vat-19"),
@@ -136,13 +139,13 @@ def load_demo() -> list[str]:
         _add_usage(source_id, demo, now)
     _add_refusals(source_id, "initech", now)
     add_invoices(now)
-    return [
-        "Demo loaded. Sign in at /login with this password:",
-        f"  password           {password}",
-        "  provider staff     demo@northline.example",
-        *(f"  tenant {demo.name:<16} office@{demo.slug}.example" for demo in TENANTS),
-        f"  API key of the source pbx1   {key}",
+    told = [
+        ("password", password),
+        ("provider staff", "demo@northline.example"),
+        *((f"tenant {demo.name}", f"office@{demo.slug}.example") for demo in TENANTS),
+        ("API key of the source pbx1", key),
     ]
+    return ["Demo loaded. Sign in at /login with this password:", *(f"  {what:<28} {which}" for what, which in told)]
 
 
 def _package_specs() -> dict[str, PackageSpec]:
@@ -173,7 +176,7 @@ def _add_tenant(session: Session, demo: DemoTenant, password: str, now: datetime
         account_code=demo.slug,
         timezone=demo.timezone,
         country=demo.country,
-        contact_name="Office",
+        contact_name=demo.person,
         contact_email=f"office@{demo.slug}.example",
     )
     tenant = tenants.create(session, profile, actor=ACTOR, now=now)
@@ -183,7 +186,7 @@ def _add_tenant(session: Session, demo: DemoTenant, password: str, now: datetime
     started_at = datetime.combine(started_on, time(9), zone)
     package = catalog.by_code(session, demo.package)
     subscriptions.subscribe(session, tenant, package, actor=ACTOR, now=now, started_at=started_at)
-    accounts.create_user(session, tenant, profile.contact_email, demo.name, password, actor=ACTOR, now=now)
+    accounts.create_user(session, tenant, profile.contact_email, demo.person, password, actor=ACTOR, now=now)
     extensions, trunks, dids = demo.held
     for resource, wanted in (
         ("extensions", [Wanted(str(101 + index), note) for index, note in enumerate(NOTES[:extensions])]),
@@ -283,7 +286,7 @@ def _faxes(dice: random.Random, demo: DemoTenant, moments: list[datetime], pages
 
 def add_invoices(now: datetime) -> None:
     """The first invoice of each tenant and that of last month, which closes it; most of them paid."""
-    terms = replace(Terms.of(current_app.config["RINGPLAN"]), mails=False)  # nobody is to be surprised
+    terms = replace(branding.terms(), mails=False)  # nobody is to be surprised
     if not terms.issuer.tax_id:
         terms = replace(terms, issuer=replace(ISSUER, name=terms.issuer.name))
     with unit_of_work() as session:

@@ -14,7 +14,7 @@ from app.core.errors import Invalid
 from app.db import db
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Source
-from app.domain.metering.ingest import Result
+from app.domain.metering.reports import Result
 from app.intake import CdrCount, count_asterisk, count_freeswitch
 
 _FREESWITCH_NAME = re.compile(r"(a_)?[0-9A-Za-z-]+\.cdr\.(json|xml)")

@@ -15,6 +15,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError
 
+from app import memory
 from app.config import Settings
 from app.core.clock import utc_now
 from app.db import db, run_in_transaction
@@ -33,6 +34,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def worker(once: bool, parent: int) -> None:
     """Do the jobs: send mail, webhooks and whatever else was asked for. Any number of workers may run."""
     settings: Settings = current_app.config["RINGPLAN"]
+    memory.collect_rarely()
     work = Worker(settings)
     if once:
         _do_what_is_due(work)

@@ -3,6 +3,7 @@
 import calendar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -39,6 +40,7 @@ def anchored_day(anchor: date, months: int) -> date:
     return date(year, month0 + 1, min(anchor.day, calendar.monthrange(year, month0 + 1)[1]))
 
 
+@lru_cache(maxsize=10_000)
 def period_days(anchor: date, interval: Interval, day: date) -> tuple[date, date]:
     """First day of the period that holds the local date `day`, and first day of the next one.
 
@@ -52,6 +54,7 @@ def period_days(anchor: date, interval: Interval, day: date) -> tuple[date, date
     return anchored_day(anchor, index * step), anchored_day(anchor, (index + 1) * step)
 
 
+@lru_cache(maxsize=10_000)  # a bill run asks it of thousands of tenants that began on the same day
 def period_on(anchor: date, interval: Interval, zone: ZoneInfo, day: date) -> Period:
     """The period that holds the local date `day`, for a subscription anchored on the local date `anchor`."""
     first_on, end_on = period_days(anchor, interval, day)

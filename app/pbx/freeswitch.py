@@ -10,7 +10,8 @@ from app.pbx.text import MAX_TEXT, clean, is_number, quantity
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = {"uepoch": 1, "epoch": 1_000_000}
 _DIRECTIONS = {"outbound": "outbound", "inbound": "inbound", "internal": "internal", "local": "internal"}
-_DIAL_VARIABLES = re.compile(r"\{[^}]*\}|<[^>]*>|\[[^\]]*\]")
+# What opens again ends a try: else a name of a thousand braces is searched to its end a thousand times.
+_DIAL_VARIABLES = re.compile(r"\{[^{}]*\}|<[^<>]*>|\[[^\[\]]*\]")
 
 
 def parse_cdr(body: bytes, content_type: str, uuid_query: str, settings: SourceSettings) -> UsageEvent | Ignored:

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import Response, request
+from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 
 from app.db import db
 from app.domain.audit import origin, reading
@@ -28,6 +29,40 @@ FIELDS = ("actor", "act", "subject", "tenant", "from", "to")
 CSV_HEADER = ("number", "time", "actor", "kind", "address", "act", "subject", "what", "hash")
 YEARS = range(2000, 2201)
 NAMELESS = (origin.STAFF, "")  # kinds of actors whose names a tenant does not learn
+GROUPS = {  # of acts, by what their names begin with
+    "": _("anything"),
+    "account.": _("People and sign-ins"),
+    "invitation.": _("Invitations"),
+    "permission.": _("Refused"),
+    "tenant.": _("Tenants"),
+    "subscription.": _("Subscriptions"),
+    "quote.": _("Quotes"),
+    "request.": _("Requests"),
+    "offer.": _("Offers"),
+    "allocation.": _("Lines & numbers"),
+    "hold.": _("Calls"),
+    "usage.": _("Usage"),
+    "invoice.": _("Invoices"),
+    "payment.": _("Payments"),
+    "dunning.": _("Reminders"),
+    "billing.": _("Billing"),
+    "key.": _("Keys"),
+    "privacy.": _("Privacy"),
+    "webhook.": _("Webhooks"),
+}
+PROVIDERS_GROUPS = {  # which no tenant's log can hold
+    "package.": _("Packages"),
+    "resource.": _("Resources"),
+    "source.": _("Sources"),
+    "quarantine.": _("Quarantine"),
+    "bill_run.": _("Bill runs"),
+    "bank_file.": _("Bank files"),
+    "bank_line.": _("Bank lines"),
+    "tax_rate.": _("Tax rates"),
+    "second_factor.": _("Second factor demanded"),
+    "settings.": _("Settings"),
+    "job.": _("Jobs"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,45 +106,9 @@ def audit_csv(name: str, tenant: Tenant | None) -> Response | None:
 
 def group_choices(tenant: Tenant | None = None) -> list[tuple[str, str]]:
     """What the acts are about, as the filter calls it; to a tenant only what its log can hold."""
-    everybodys = [
-        ("", gettext("anything")),
-        ("account.", gettext("People and sign-ins")),
-        ("invitation.", gettext("Invitations")),
-        ("permission.", gettext("Refused")),
-        ("tenant.", gettext("Details and views") if tenant else gettext("Tenants")),
-        ("subscription.", gettext("Subscriptions")),
-        ("quote.", gettext("Quotes")),
-        ("request.", gettext("Requests")),
-        ("offer.", gettext("Offers")),
-        ("allocation.", gettext("Lines & numbers")),
-        ("hold.", gettext("Calls")),
-        ("usage.", gettext("Usage")),
-        ("invoice.", gettext("Invoices")),
-        ("payment.", gettext("Payments")),
-        ("dunning.", gettext("Reminders")),
-        ("billing.", gettext("Billing")),
-        ("key.", gettext("Keys")),
-        ("privacy.", gettext("Privacy")),
-        ("webhook.", gettext("Webhooks")),
-    ]
-    return (
-        everybodys
-        if tenant
-        else everybodys
-        + [
-            ("package.", gettext("Packages")),
-            ("resource.", gettext("Resources")),
-            ("source.", gettext("Sources")),
-            ("quarantine.", gettext("Quarantine")),
-            ("bill_run.", gettext("Bill runs")),
-            ("bank_file.", gettext("Bank files")),
-            ("bank_line.", gettext("Bank lines")),
-            ("tax_rate.", gettext("Tax rates")),
-            ("second_factor.", gettext("Second factor demanded")),
-            ("settings.", gettext("Settings")),
-            ("job.", gettext("Jobs")),
-        ]
-    )
+    if tenant is None:
+        return [*GROUPS.items(), *PROVIDERS_GROUPS.items()]
+    return list((GROUPS | {"tenant.": _("Details and views")}).items())
 
 
 def _csv_rows(query: AuditQuery, tenant: Tenant | None) -> Iterator[tuple[Any, ...]]:

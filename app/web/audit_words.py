@@ -1,13 +1,16 @@
 """The audit trail in words, with the page each change is about."""
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from flask import url_for
+from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 
+from app.core.money import MICROS
 from app.domain.accounts.roles import Permission, Role
 from app.domain.audit.models import AuditEntry
 from app.web.kit.formats import localtime
@@ -15,13 +18,118 @@ from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.role_words import permission_name, role_name
 
 MOST_NAMES = 3
-MICROS = 1_000_000
+NOTHING = "–"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
 PAIRS = ("tenant.update", "account.role")  # whose details were pairs before `changed` was agreed on
 PAGES = {
     "package": ("provider.package", "code"),
     "tenant": ("provider.tenant", "slug"),
     "source": ("provider.source", "code"),
+}
+
+WORDS = {  # with details of the entry in their places
+    "package.create": _("Package made:"),
+    "package.publish": _("Revision %(revision)s of package"),
+    "package.published": _("Put on sale:"),
+    "package.undo": _("Revision %(undone)s taken back of"),
+    "package.archived": _("Archived:"),
+    "usage.reverse": _("Record reversed (%(reason)s):"),
+    "tenant.create": _("New tenant:"),
+    "tenant.update": _("Details changed:"),
+    "tenant.view": _("Portal viewed as the tenant (%(reason)s):"),
+    "tenant.view_end": _("View as the tenant ended:"),
+    "tenant.suspend": _("Suspended:"),
+    "tenant.resume": _("Resumed:"),
+    "subscription.start": _("Put on %(package)s:"),
+    "subscription.move": _("Moved to %(package)s:"),
+    "subscription.schedule": _("To move to %(package)s at the period's end:"),
+    "subscription.cancel": _("Pending change cancelled:"),
+    "subscription.stay": _("End withdrawn:"),
+    "subscription.end_at": _("To end with the period:"),
+    "subscription.active": _("Active:"),
+    "subscription.past_due": _("Past due:"),
+    "subscription.suspended": _("Package suspended:"),
+    "subscription.cancelled": _("Package ended:"),
+    "subscription.trial": _("On trial again:"),
+    "dunning.reminder": _("Reminder %(step)s for %(number)s:"),
+    "dunning.suspension": _("Suspended, %(number)s is unpaid:"),
+    "quote.accept": _("Quote for %(package)s accepted:"),
+    "request.ask": _("Asked for %(package)s:"),
+    "request.approved": _("Request approved:"),
+    "request.declined": _("Request declined:"),
+    "request.withdrawn": _("Request withdrawn:"),
+    "offer.make": _("%(package)s offered:"),
+    "offer.taken": _("Offer taken:"),
+    "offer.declined": _("Offer declined:"),
+    "offer.withdrawn": _("Offer withdrawn:"),
+    "allocation.add": _("%(names)s added:"),
+    "allocation.release": _("%(names)s released:"),
+    "hold.release": _("A stuck call released:"),
+    "resource.create": _("New resource:"),
+    "source.create": _("New source:"),
+    "source.update": _("Source changed:"),
+    "settings.change": _("Settings changed:"),
+    "key.issue": _("Key issued:"),
+    "key.revoke": _("Key revoked:"),
+    "key.rotate": _("Key exchanged:"),
+    "key.end": _("Key's end moved:"),
+    "account.create": _("New sign-in:"),
+    "account.disable": _("Sign-in closed:"),
+    "account.erase": _("Person deleted:"),
+    "account.enable": _("Sign-in opened again:"),
+    "account.password": _("Password changed:"),
+    "account.reset_asked": _("New password asked for:"),
+    "account.email_asked": _("New address asked for:"),
+    "account.email": _("New address:"),
+    "invitation.send": _("Invited:"),
+    "invitation.resend": _("Invited again:"),
+    "invitation.withdraw": _("Invitation withdrawn:"),
+    "account.bind": _("First sign-in at %(issuer)s:"),
+    "account.name": _("Renamed:"),
+    "account.display": _("Display changed:"),
+    "account.role": _("Role changed:"),
+    "account.sign_in": _("Signed in:"),
+    "account.sign_in_refused": _("Sign-in refused:"),
+    "account.sign_out": _("Signed out:"),
+    "permission.refuse": _("Not open to them:"),
+    "account.totp_add": _("Authenticator app set up:"),
+    "account.totp_remove": _("Authenticator app removed:"),
+    "account.passkey_add": _("Passkey %(name)s added:"),
+    "account.passkey_remove": _("Passkey %(name)s removed:"),
+    "account.recovery_codes": _("New recovery codes:"),
+    "account.recovery_use": _("Recovery code used:"),
+    "account.factor_reset": _("Second factor reset:"),
+    "second_factor.demand": _("Second factor demanded of other roles"),
+    "account.notifications": _("Notifications changed:"),
+    "job.retry": _("Tried again:"),
+    "webhook.add": _("Webhook added:"),
+    "webhook.change": _("Webhook changed:"),
+    "webhook.rotate": _("Webhook's secret exchanged:"),
+    "webhook.enable": _("Webhook turned on:"),
+    "webhook.disable": _("Webhook turned off:"),
+    "webhook.remove": _("Webhook removed:"),
+    "webhook.replay": _("Webhooks sent again:"),
+    "billing.profile": _("Billing changed:"),
+    "tax_rate.save": _("Tax rate:"),
+    "bill_run.start": _("Bill run begun"),
+    "bill_run.finalise": _("Bill run finalised"),
+    "bill_run.close": _("Bill run closed"),
+    "invoice.finalise": _("Invoice %(number)s issued:"),
+    "invoice.credit": _("Credit note on %(number)s:"),
+    "invoice.add_line": _("Line added to a draft:"),
+    "invoice.remove_line": _("Line taken off a draft:"),
+    "invoice.accept": _("Odd draft accepted:"),
+    "invoice.discard": _("Draft discarded:"),
+    "payment.receive": _("Payment entered:"),
+    "bank_line.ignore": _("Bank line is nobody's (%(reason)s)"),
+    "bank_line.reopen": _("Bank line waits again"),
+    "bank_file.enter": _("Bank file entered, %(payments)s"),
+    "payment.repay": _("Paid back:"),
+    "payment.refund": _("Card payment returned:"),
+    "privacy.export": _("All data exported:"),
+    "privacy.mask": _("Numbers of calls masked, older than"),
+    "quarantine.replay": _("Taken out of quarantine and counted"),
+    "quarantine.discard": _("Discarded from quarantine"),
 }
 
 
@@ -73,7 +181,11 @@ def _details(entry: AuditEntry, zone: str) -> list[Detail]:
     if entry.act in PAIRS:
         pairs |= {name: rest.pop(name) for name, value in entry.details.items() if name in rest and _is_pair(value)}
     said = {name: [_said(name, value, zone) for value in pair] for name, pair in pairs.items()}
-    changed = [Detail(_plain(name), after, before) for name, (before, after) in said.items() if before != after]
+    changed = [
+        Detail(_plain(name), after, "" if before == NOTHING else before)
+        for name, (before, after) in said.items()
+        if before != after
+    ]
     told = {name for name, (_, after) in pairs.items() if rest.get(name) == after}
     return changed + [
         Detail(_plain(name), _said(name, value, zone)) for name, value in rest.items() if name not in told
@@ -97,8 +209,8 @@ def _said(name: str, value: Any, zone: str) -> str:
     if isinstance(value, int) and name.endswith("ppm"):
         return f"{Decimal(value) * 100 / MICROS:f} %"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "–"
-    return "–" if value in (None, "") else _text(name, str(value), zone)
+        return ", ".join(map(str, value)) or NOTHING
+    return NOTHING if value in (None, "") else _text(name, str(value), zone)
 
 
 def _text(name: str, value: str, zone: str) -> str:
@@ -110,121 +222,16 @@ def _text(name: str, value: str, zone: str) -> str:
 
 
 def _words(entry: AuditEntry) -> str:
-    words = {
-        "package.create": gettext("Package made:"),
-        "package.publish": gettext("Revision %(number)s of package", number=entry.details.get("revision", "–")),
-        "package.published": gettext("Put on sale:"),
-        "package.undo": gettext("Revision %(number)s taken back of", number=entry.details.get("undone", "–")),
-        "package.archived": gettext("Archived:"),
-        "usage.reverse": gettext("Record reversed (%(reason)s):", reason=entry.details.get("reason", "–")),
-        "tenant.create": gettext("New tenant:"),
-        "tenant.update": gettext("Details changed:"),
-        "tenant.view": gettext("Portal viewed as the tenant (%(reason)s):", reason=entry.details.get("reason", "–")),
-        "tenant.view_end": gettext("View as the tenant ended:"),
-        "tenant.suspend": gettext("Suspended:"),
-        "tenant.resume": gettext("Resumed:"),
-        "subscription.start": gettext("Put on %(package)s:", package=entry.details.get("package", "–")),
-        "subscription.move": gettext("Moved to %(package)s:", package=entry.details.get("package", "–")),
-        "subscription.schedule": gettext(
-            "To move to %(package)s at the period's end:", package=entry.details.get("package", "–")
-        ),
-        "subscription.cancel": gettext("Pending change cancelled:"),
-        "subscription.stay": gettext("End withdrawn:"),
-        "subscription.end_at": gettext("To end with the period:"),
-        "subscription.active": gettext("Active:"),
-        "subscription.past_due": gettext("Past due:"),
-        "subscription.suspended": gettext("Package suspended:"),
-        "subscription.cancelled": gettext("Package ended:"),
-        "subscription.trial": gettext("On trial again:"),
-        "dunning.reminder": gettext(
-            "Reminder %(step)s for %(number)s:",
-            step=entry.details.get("step", "–"),
-            number=entry.details.get("number", "–"),
-        ),
-        "dunning.suspension": gettext("Suspended, %(number)s is unpaid:", number=entry.details.get("number", "–")),
-        "quote.accept": gettext("Quote for %(package)s accepted:", package=entry.details.get("package", "–")),
-        "request.ask": gettext("Asked for %(package)s:", package=entry.details.get("package", "–")),
-        "request.approved": gettext("Request approved:"),
-        "request.declined": gettext("Request declined:"),
-        "request.withdrawn": gettext("Request withdrawn:"),
-        "offer.make": gettext("%(package)s offered:", package=entry.details.get("package", "–")),
-        "offer.taken": gettext("Offer taken:"),
-        "offer.declined": gettext("Offer declined:"),
-        "offer.withdrawn": gettext("Offer withdrawn:"),
-        "allocation.add": gettext("%(names)s added:", names=_names(entry)),
-        "allocation.release": gettext("%(names)s released:", names=_names(entry)),
-        "hold.release": gettext("A stuck call released:"),
-        "resource.create": gettext("New resource:"),
-        "source.create": gettext("New source:"),
-        "source.update": gettext("Source changed:"),
-        "settings.change": gettext("Settings changed:"),
-        "key.issue": gettext("Key issued:"),
-        "key.revoke": gettext("Key revoked:"),
-        "key.rotate": gettext("Key exchanged:"),
-        "key.end": gettext("Key's end moved:"),
-        "account.create": gettext("New sign-in:"),
-        "account.disable": gettext("Sign-in closed:"),
-        "account.erase": gettext("Person deleted:"),
-        "account.enable": gettext("Sign-in opened again:"),
-        "account.password": gettext("Password changed:"),
-        "account.reset_asked": gettext("New password asked for:"),
-        "account.email_asked": gettext("New address asked for:"),
-        "account.email": gettext("New address:"),
-        "invitation.send": gettext("Invited:"),
-        "invitation.resend": gettext("Invited again:"),
-        "invitation.withdraw": gettext("Invitation withdrawn:"),
-        "account.bind": gettext("First sign-in at %(issuer)s:", issuer=entry.details.get("issuer", "–")),
-        "account.name": gettext("Renamed:"),
-        "account.display": gettext("Display changed:"),
-        "account.role": gettext("Role changed:"),
-        "account.sign_in": gettext("Signed in:"),
-        "account.sign_in_refused": gettext("Sign-in refused:"),
-        "account.sign_out": gettext("Signed out:"),
-        "permission.refuse": gettext("Not open to them:"),
-        "account.totp_add": gettext("Authenticator app set up:"),
-        "account.totp_remove": gettext("Authenticator app removed:"),
-        "account.passkey_add": gettext("Passkey %(name)s added:", name=entry.details.get("name", "–")),
-        "account.passkey_remove": gettext("Passkey %(name)s removed:", name=entry.details.get("name", "–")),
-        "account.recovery_codes": gettext("New recovery codes:"),
-        "account.recovery_use": gettext("Recovery code used:"),
-        "account.factor_reset": gettext("Second factor reset:"),
-        "second_factor.demand": gettext("Second factor demanded of other roles"),
-        "account.notifications": gettext("Notifications changed:"),
-        "job.retry": gettext("Tried again:"),
-        "webhook.add": gettext("Webhook added:"),
-        "webhook.change": gettext("Webhook changed:"),
-        "webhook.rotate": gettext("Webhook's secret exchanged:"),
-        "webhook.enable": gettext("Webhook turned on:"),
-        "webhook.disable": gettext("Webhook turned off:"),
-        "webhook.remove": gettext("Webhook removed:"),
-        "webhook.replay": gettext("Webhooks sent again:"),
-        "billing.profile": gettext("Billing changed:"),
-        "tax_rate.save": gettext("Tax rate:"),
-        "bill_run.start": gettext("Bill run begun"),
-        "bill_run.finalise": gettext("Bill run finalised"),
-        "bill_run.close": gettext("Bill run closed"),
-        "invoice.finalise": gettext("Invoice %(number)s issued:", number=entry.details.get("number", "–")),
-        "invoice.credit": gettext("Credit note on %(number)s:", number=entry.details.get("number", "–")),
-        "invoice.add_line": gettext("Line added to a draft:"),
-        "invoice.remove_line": gettext("Line taken off a draft:"),
-        "invoice.accept": gettext("Odd draft accepted:"),
-        "invoice.discard": gettext("Draft discarded:"),
-        "payment.receive": gettext("Payment entered:"),
-        "bank_line.ignore": gettext("Bank line is nobody's (%(reason)s)", reason=entry.details.get("reason", "–")),
-        "bank_line.reopen": gettext("Bank line waits again"),
-        "bank_file.enter": ngettext(
-            "Bank file entered, %(num)s payment",
-            "Bank file entered, %(num)s payments",
-            entry.details.get("payments", 0),
-        ),
-        "payment.repay": gettext("Paid back:"),
-        "payment.refund": gettext("Card payment returned:"),
-        "privacy.export": gettext("All data exported:"),
-        "privacy.mask": gettext("Numbers of calls masked, older than"),
-        "quarantine.replay": gettext("Taken out of quarantine and counted"),
-        "quarantine.discard": gettext("Discarded from quarantine"),
-    }
-    return words.get(entry.act, entry.act.replace(".", " ").replace("_", " "))
+    """What was done; a dash for what the entry does not tell."""
+    if entry.act not in WORDS:
+        return entry.act.replace(".", " ").replace("_", " ")
+    told = defaultdict(lambda: NOTHING, entry.details, names=_names(entry), payments=_payments(entry))
+    return str(WORDS[entry.act]) % told
+
+
+def _payments(entry: AuditEntry) -> str:
+    count = entry.details.get("payments", 0)
+    return ngettext("%(num)s payment", "%(num)s payments", count) if isinstance(count, int) else NOTHING
 
 
 def _names(entry: AuditEntry) -> str:

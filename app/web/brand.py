@@ -9,7 +9,7 @@ from app import branding
 from app.config import Settings
 from app.db import db
 from app.domain.settings import service as settings
-from app.domain.settings.service import SOFT_PERCENT, Branding
+from app.domain.settings.service import Branding
 
 bp = Blueprint("brand", __name__, url_prefix="/brand")
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -60,19 +60,9 @@ def logo(name: str) -> Response:
 
 def _sheet(chosen: Branding) -> str:
     """Colours were checked when they were chosen: nothing else of what was typed gets in here."""
-    rules = []
-    for color, where in ((chosen.accent, "light"), (chosen.accent_dark, "dark")):
-        if color:
-            deep = f"color-mix(in srgb, {color} 80%, {'#000000' if where == 'light' else '#ffffff'})"
-            soft = f"color-mix(in srgb, {color} {SOFT_PERCENT}%, {'#ffffff' if where == 'light' else '#151e34'})"
-            rules.append((where, color, deep, soft))
-    if not rules:
-        return ""
-    light = next((rule for rule in rules if rule[0] == "light"), ("light", "#2746c7", "#1d369f", "#e8ecfb"))
-    dark = next((rule for rule in rules if rule[0] == "dark"), ("dark", "#8fa5ff", "#aebeff", "#1f2b52"))
-    tokens = zip(("", "-deep", "-soft"), light[1:], dark[1:], strict=True)
-    lines = "".join(f"  --rp-accent{part}: light-dark({on_light}, {on_dark});\n" for part, on_light, on_dark in tokens)
-    return f":root, :root[data-bs-theme] {{\n{lines}}}\n"
+    tokens = {"--rp-accent-on-light": chosen.accent, "--rp-accent-on-dark": chosen.accent_dark}
+    lines = "".join(f"  {token}: {color};\n" for token, color in tokens.items() if color)
+    return f":root, :root[data-bs-theme] {{\n{lines}}}\n" if lines else ""
 
 
 def _name_of(sheet: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Flask, Response, current_app, g, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
@@ -22,6 +23,37 @@ from app.web.kit.role_words import names_of_those_who_may, permission_name, role
 MACHINE_PATHS = ("/api/", "/billing/")
 API_ERRORS = "api_errors"  # app.extensions[API_ERRORS]: the API's function from an exception to a response
 RETRY_SECONDS = 5
+WORDS = {  # title and text, by status code
+    400: (
+        _("That request is not complete"),
+        _("Something in it could not be read. Go back and try again."),
+    ),
+    403: (
+        _("Not open to you"),
+        _("You are signed in, but your account may not do this. Ask the person who set it up."),
+    ),
+    404: (_("Page not found"), _("There is nothing at this address, or nothing that you may see.")),
+    405: (_("Not possible this way"), _("This address cannot be used like that. Start from its page.")),
+    409: (
+        _("It has changed meanwhile"),
+        _("Someone else was quicker. Look at how it stands now, then try again."),
+    ),
+    413: (_("That is too large"), _("At most 10 MB can be sent at once.")),
+    422: (_("That cannot be done"), _("What was sent breaks a rule. Go back and look at it again.")),
+    429: (_("Too many attempts"), _("Wait a little, then try again.")),
+    500: (
+        _("Something went wrong"),
+        _("It is our fault, not yours, and it is noted. Try again; if it stays, tell us the reference."),
+    ),
+    507: (
+        _("There is no room left"),
+        _("The portal's disk is full, so nothing new can be kept. Try again when its operator has made room."),
+    ),
+    503: (
+        _("Out of order for a moment"),
+        _("The database does not answer. Nothing of yours is lost; try again in a few seconds."),
+    ),
+}
 
 
 def init_app(app: Flask) -> None:
@@ -144,7 +176,7 @@ def _server_error(error: InternalServerError) -> Response:
 
 
 def _refused(error: DomainError) -> Response:
-    title, _ = _words(error.status)
+    title = _words(error.status)[0]
     response = render_error(status=error.status, title=title, text=error.message)
     if retry_after := error.details.get("retry_after"):
         response.headers["Retry-After"] = str(retry_after)
@@ -174,38 +206,5 @@ def _log_with_id(app: Flask, exc_info: Any) -> None:
 
 def _words(status: int) -> tuple[str, str]:
     """Title and text for a status code."""
-    words = {
-        400: (
-            gettext("That request is not complete"),
-            gettext("Something in it could not be read. Go back and try again."),
-        ),
-        403: (
-            gettext("Not open to you"),
-            gettext("You are signed in, but your account may not do this. Ask the person who set it up."),
-        ),
-        404: (gettext("Page not found"), gettext("There is nothing at this address, or nothing that you may see.")),
-        405: (gettext("Not possible this way"), gettext("This address cannot be used like that. Start from its page.")),
-        409: (
-            gettext("It has changed meanwhile"),
-            gettext("Someone else was quicker. Look at how it stands now, then try again."),
-        ),
-        413: (gettext("That is too large"), gettext("At most 10 MB can be sent at once.")),
-        422: (gettext("That cannot be done"), gettext("What was sent breaks a rule. Go back and look at it again.")),
-        429: (gettext("Too many attempts"), gettext("Wait a little, then try again.")),
-        500: (
-            gettext("Something went wrong"),
-            gettext("It is our fault, not yours, and it is noted. Try again; if it stays, tell us the reference."),
-        ),
-        507: (
-            gettext("There is no room left"),
-            gettext(
-                "The portal's disk is full, so nothing new can be kept. Try again when its operator has made room."
-            ),
-        ),
-        503: (
-            gettext("Out of order for a moment"),
-            gettext("The database does not answer. Nothing of yours is lost; try again in a few seconds."),
-        ),
-    }
-    general = words[500] if status >= 500 else words[400]
-    return words.get(status, general)
+    title, text = WORDS.get(status) or WORDS[500 if status >= 500 else 400]
+    return str(title), str(text)

@@ -14,7 +14,7 @@ from werkzeug.exceptions import Forbidden, HTTPException
 from app import wall
 from app.core.clock import utc_now
 from app.core.display import Display
-from app.db import run_in_transaction
+from app.db import keep_nothing, run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
 from app.domain.accounts.roles import READING, SENSITIVE, Permission, Role, who_may
@@ -145,6 +145,8 @@ def require_rights() -> ResponseReturnValue | None:
         return redirect_to(url_for("account.security"))
     if visitor.due:
         _keep_alive(visitor.token)
+    if visitor.view and request.endpoint not in OPEN_TO_VIEWS:
+        keep_nothing()  # also a quote is written by a look
     return None
 
 
@@ -248,8 +250,8 @@ def sign_out() -> None:
 
 def still_signed_in(token: str, view: View | None) -> bool:
     """For answers that last: asks the database anew whether the sign-in still counts, and is still of this view."""
-    found = _find(token)
-    return found is not None and found.view == view
+    visitor = _load_visitor(token)
+    return visitor is not None and visitor.view == view
 
 
 def home_url() -> str:

@@ -1,12 +1,11 @@
 """API keys as pages: all of them for the provider, its own for a tenant. A key is shown in the answer that makes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from flask import Response, request, url_for
+from flask import Response, request
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from sqlalchemy.orm import Session
 from wtforms import (  # type: ignore[attr-defined]  # SelectChoice is newer than the types
@@ -26,13 +25,14 @@ from app.domain.accounts import directory, service as accounts
 from app.domain.accounts.directory import KeyQuery
 from app.domain.accounts.keys import MAX_LABEL
 from app.domain.accounts.models import ApiKey
+from app.domain.accounts.roles import Permission
 from app.domain.metering.newest_first import read_page
 from app.domain.subscriptions.listing import TenantQuery, find_tenants
 from app.domain.tenants.models import Tenant
-from app.web.guards import current_user
-from app.web.kit.display import own_zone
+from app.web.guards import current_user, needs
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
+from app.web.kit.pages import OwnPages, route
 from app.web.kit.paging import newest_first_key
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
@@ -109,32 +109,16 @@ class RotateForm(Form):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPages:
-    """The pages of one side (no tenant: the provider); `endpoint` is what the names of their addresses begin with."""
+class KeyPages(OwnPages):
+    """Keys of sources and of tenants for the provider; a tenant's own for it."""
 
-    tenant: Tenant | None
-    endpoint: str
-
-    @property
-    def layout(self) -> str:
-        """The frame of its side."""
-        return "layouts/tenant.html" if self.tenant else "layouts/provider.html"
-
-    @property
-    def zone(self) -> str:
-        """Whose times are shown, and whose days end."""
-        return own_zone(self.tenant.timezone if self.tenant else "UTC")
-
-    def url(self, page: str = "", **arguments: Any) -> str:
-        """The address of a page: `s` all keys, none one of them, `_rotate`, …"""
-        return url_for(f"{self.endpoint}{page}", **arguments)
-
+    @route("s", "/keys")
+    @needs(Permission.READ_KEYS)
     def overview(self) -> Response:
         """Each key with its state, newest first."""
         given = {"whose": request.args.get("whose", ""), "state": request.args.get("state", "")}
         query = KeyQuery(
-            self.tenant.id if self.tenant else None,
+            self.tenant_id,
             whose=given["whose"] if given["whose"] in WHOSE else "",
             state=given["state"] if given["state"] in STATES else "",
         )
@@ -145,6 +129,8 @@ class KeyPages:
         keys = [key for (key,) in page.rows]
         return self._render("list", block="key_rows", keys=keys, page=page, given=given)
 
+    @route("_new", "/keys/new", "GET", "POST")
+    @needs(Permission.CHANGE_KEYS)
     def new(self) -> Response:
         """Ask what for, and show the key."""
         form = self._new_form()
@@ -157,6 +143,8 @@ class KeyPages:
             add_refusal(form, error, expires_at="ends_on")
         return self._new_page(form, 422)
 
+    @route("", "/keys/<prefix>")
+    @needs(Permission.READ_KEYS)
     def one(self, prefix: str, end_form: EndForm | None = None) -> Response:
         """One key: what it may, and how to change it."""
         key = self._find(db.session(), prefix)
@@ -170,6 +158,8 @@ class KeyPages:
             rotate_form=RotateForm(formdata=None),
         )
 
+    @route("_rotate", "/keys/<prefix>/rotate", "POST")
+    @needs(Permission.CHANGE_KEYS)
     def rotate(self, prefix: str) -> Response:
         """A key in its place, shown once; the old one works on for as long as was chosen."""
         self._find(db.session(), prefix)  # before anything that was sent is looked at
@@ -185,6 +175,8 @@ class KeyPages:
 
         return self._secret_page(*self._in_unit(act))
 
+    @route("_end", "/keys/<prefix>/end", "POST")
+    @needs(Permission.CHANGE_KEYS)
     def end(self, prefix: str) -> Response:
         """Give it a last day, or take it away."""
         form = EndForm(meta={"zone": self.zone})
@@ -201,6 +193,8 @@ class KeyPages:
             add_refusal(form, error, expires_at="ends_on")
         return self.one(prefix, form)
 
+    @route("_revoke", "/keys/<prefix>/revoke", "POST")
+    @needs(Permission.CHANGE_KEYS)
     def revoke(self, prefix: str) -> Response:
         """Refuse it from now on. It cannot be taken back: another one can be issued."""
         self._in_unit(lambda session, **who: accounts.revoke_key(session, self._find(session, prefix), **who))
@@ -208,7 +202,7 @@ class KeyPages:
         return redirect_to(self.url(prefix=prefix))
 
     def _find(self, session: Session, prefix: str) -> ApiKey:
-        return accounts.find_key(session, prefix, tenant_id=self.tenant.id if self.tenant else None)
+        return accounts.find_key(session, prefix, tenant_id=self.tenant_id)
 
     def _in_unit(self, act: Callable[..., Any]) -> Any:
         who = {"actor": current_user.email, "now": utc_now()}
@@ -220,12 +214,12 @@ class KeyPages:
             source = accounts.source_by_code(session, form.source.data)
             plain = accounts.issue_key(session, source, form.scopes.data or (), **more)
         else:
-            owner = session.get_one(Tenant, self.tenant.id if self.tenant else None)
+            owner = session.get_one(Tenant, self.tenant_id)
             plain = accounts.issue_tenant_key(session, owner, **more)
         return self._find(session, plain.split("_")[1]), plain
 
     def _new_form(self) -> KeyForm:
-        if self.tenant:
+        if self.tenant_id is not None:
             return KeyForm(meta={"zone": self.zone})
         form = SourceKeyForm(meta={"zone": self.zone}, data={"source": request.args.get("source", "")})
         form.source.choices = [
@@ -249,14 +243,14 @@ class KeyPages:
 
     def _example(self) -> tuple[str, str]:
         """The tenant that the lines to try ask about."""
-        if self.tenant:
-            return self.tenant.slug, self.tenant.name
+        if tenant := self.tenant:
+            return tenant.slug, tenant.name
         subscribed = find_tenants(db.session(), TenantQuery(state="subscribed"), most=1).entries
         return (subscribed[0].tenant.slug, subscribed[0].tenant.name) if subscribed else ("acme", "")
 
     def _render(self, template: str, **context: Any) -> Response:
-        named: dict[str, Any] = {"who_name": self.tenant.name} if self.tenant else {}
-        menu_entry = "tenant.people" if self.tenant else "provider.keys"
+        named: dict[str, Any] = {"who_name": tenant.name} if (tenant := self.tenant) else {}
+        menu_entry = "tenant.people" if tenant else "provider.keys"
         return render(
             f"keys/{template}.html", pages=self, now=utc_now(), menu_entry=menu_entry,
             scope_words=SCOPE_WORDS, **named, **context,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, request
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from sqlalchemy.orm import Session
 from wtforms import FileField, StringField, TextAreaField
@@ -19,16 +19,17 @@ from app.domain.changes.package_fit import smallest_package_allowing
 from app.domain.metering import meters
 from app.domain.metering.meters import MeterView
 from app.domain.telephony import listing, service as telephony
-from app.domain.telephony.bulk import parse_csv
+from app.domain.telephony.bulk import MAX_TEXT, parse_csv
 from app.domain.telephony.models import Allocation
 from app.domain.telephony.service import Wanted
 from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
 from app.web.kit.csv import csv_response
-from app.web.kit.formats import phone
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext, ngettext
+from app.web.kit.pages import Pages
 from app.web.kit.paging import decode_cursor
+from app.web.kit.phones import phone
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import is_htmx, redirect_to, render, say
 
@@ -64,7 +65,7 @@ class ImportForm(Form):
 
     def wanted(self) -> list[Wanted]:
         """What the file says, else what was pasted. Raises Invalid."""
-        raw = self.file.data.read() if self.file.data else b""
+        raw = self.file.data.read(4 * MAX_TEXT + 1) if self.file.data else b""
         try:
             return parse_csv(raw.decode() if raw else self.text.data or "")
         except UnicodeDecodeError:
@@ -82,18 +83,11 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class LinePages:
+class LinePages(Pages):
     """The pages of one tenant on one side: `endpoint` and `template` are what their names begin with."""
 
     tenant_id: int
-    endpoint: str
     template: str
-    arguments: dict[str, str]
-
-    def url(self, page: str = "", **more: Any) -> str:
-        """The address of a page: `s` all resources, none one resource, `_import`, …"""
-        arguments: dict[str, Any] = {**self.arguments, **more}
-        return url_for(f"{self.endpoint}{page}", **arguments)
 
     def overview(self) -> Response:
         """Each allocated resource that the package limits or that is held, and the others by name."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, current_app, request, url_for
+from flask import Response, current_app, request
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from sqlalchemy.orm import Session
 from wtforms import EmailField, SelectField
@@ -17,12 +17,13 @@ from app.core.errors import Conflict, DomainError, Invalid
 from app.db import db, run_in_transaction
 from app.domain.accounts import invitations, people, service as accounts
 from app.domain.accounts.models import Account, MailedLink
-from app.domain.accounts.roles import STAFF_ROLES, TABLE, TENANT_ROLES, Role
+from app.domain.accounts.roles import STAFF_ROLES, TABLE, TENANT_ROLES, Role, roles_to_give
 from app.domain.privacy import erasure
 from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
+from app.web.kit.pages import Pages
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
 from app.web.kit.role_words import permission_name, role_name
@@ -36,19 +37,10 @@ class InviteForm(Form):
 
 
 @dataclass(frozen=True, slots=True)
-class PeoplePages:
+class PeoplePages(Pages):
     """The pages about one side's people: `tenant_id` is None for staff, `endpoint` what the names begin with."""
 
-    tenant_id: int | None
-    endpoint: str
     template: str
-    arguments: dict[str, str]
-
-    def url(self, page: str = "", **more: Any) -> str:
-        """The address of a page: none the list; `_role`, `_close`, `_open` and `_delete` with `account_id`, `_invite`,
-        `_resend` and `_withdraw` with `invitation_id`."""
-        arguments: dict[str, Any] = {**self.arguments, **more}
-        return url_for(f"{self.endpoint}{page}", **arguments)
 
     def show(self) -> Response:
         """Everybody, with role and when last seen."""
@@ -72,6 +64,21 @@ class PeoplePages:
             return {actor: actor for actor in actors}
         settings: Settings = current_app.config["RINGPLAN"]
         return people.as_told(db.session(), self.tenant_id, actors, settings.PROVIDER_NAME)
+
+    def rights(self) -> Response:
+        """The table of permissions as a matrix; a tenant's people see their own side of it."""
+        columns = [(role, role_name(role), "tenant") for role in TENANT_ROLES]
+        if with_staff := self.tenant_id is None:
+            columns = [(role, role_name(role), "staff") for role in STAFF_ROLES] + columns
+        rows = [
+            (permission_name(permission), [role in getattr(grant, side) for role, _, side in columns])
+            for permission, grant in TABLE.items()
+            if with_staff or grant.tenant
+        ]
+        tenant = self._tenant()
+        return render(
+            "people/rights.html", pages=self, tenant=tenant, columns=columns, rows=rows, with_staff=with_staff
+        )
 
     def invite(self) -> Response:
         """Ask whom to invite as what, and send the invitation."""
@@ -118,10 +125,12 @@ class PeoplePages:
     def change_role(self, account_id: int) -> Response:
         """Give somebody the role that was chosen."""
         chosen = request.form.get("role", "")
-        if chosen not in set(self._roles()):
-            raise Invalid("wrong_role", gettext("Choose one of the roles."), field="role")
 
         def act(session: Session, account: Account, **edge: Any) -> None:
+            if chosen not in self._roles():
+                raise Invalid("wrong_role", gettext("Choose one of the roles."), field="role")
+            if account.role not in self._roles():
+                raise Conflict("role_beyond", gettext("Only who may change a package may change this person's role."))
             accounts.change_role(session, account, Role(chosen), **edge)
 
         if account := self._do(account_id, act):
@@ -170,20 +179,8 @@ class PeoplePages:
             return None
 
     def _roles(self) -> tuple[Role, ...]:
-        return STAFF_ROLES if self.tenant_id is None else TENANT_ROLES
-
-
-def rights_page(template: str, *, with_staff: bool) -> Response:
-    """The table of permissions as a matrix; a tenant's people see their own side of it."""
-    columns = [(role, role_name(role), "tenant") for role in TENANT_ROLES]
-    if with_staff:
-        columns = [(role, role_name(role), "staff") for role in STAFF_ROLES] + columns
-    rows = [
-        (permission_name(permission), [role in getattr(grant, side) for role, _, side in columns])
-        for permission, grant in TABLE.items()
-        if with_staff or grant.tenant
-    ]
-    return render(template, columns=columns, rows=rows, with_staff=with_staff)
+        """The roles that the visitor may give here."""
+        return roles_to_give(current_user.role, giver_is_staff=current_user.is_staff, is_staff=self.tenant_id is None)
 
 
 def _words(error: DomainError) -> str:

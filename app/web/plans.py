@@ -1,19 +1,17 @@
 """Choosing a package, as pages: what there is, what a change does and costs, and doing it. One set for both sides."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from flask import Response, current_app, request, url_for
+from flask import Response, current_app, request
 from sqlalchemy.orm import Session
 
-from app.config import Settings
+from app import branding
 from app.core.clock import utc_now
 from app.core.errors import Conflict, DomainError, NotFound
 from app.core.ids import MAX_ID
 from app.db import db, run_in_transaction
 from app.domain.accounts import people
-from app.domain.billing.terms import Terms
 from app.domain.catalog import browse, service as catalog
 from app.domain.catalog.models import Package
 from app.domain.changes import ending, offers, quote as quotes, requests
@@ -28,23 +26,17 @@ from app.domain.tenants.models import Tenant
 from app.web.guards import current_user
 from app.web.kit.i18n import gettext
 from app.web.kit.limits import limits_of
+from app.web.kit.pages import Pages
 from app.web.kit.render import redirect_to, render, say
 
 
 @dataclass(frozen=True, slots=True)
-class PlanPages:
+class PlanPages(Pages):
     """The pages of one tenant on one side: `endpoint` and `template` are what their names begin with."""
 
     tenant_id: int
-    endpoint: str
     template: str
-    arguments: dict[str, str]
     is_staff: bool = False
-
-    def url(self, page: str = "", **more: Any) -> str:
-        """The address of a page: none the plans, with `package` a quote; `_cancel`, `_ask`, `_withdraw`."""
-        arguments: dict[str, Any] = {**self.arguments, **more}
-        return url_for(f"{self.endpoint}{page}", **arguments)
 
     def show(self) -> Response:
         """What there is; with `package` what taking it does and costs."""
@@ -73,6 +65,8 @@ class PlanPages:
 
         def act(session: Session) -> None:
             subscription = subscriptions.require_live(session, self._tenant(session))
+            if not self.may_cancel(subscription):
+                raise Conflict("ask_first", gettext("Your provider has decided this. Ask it to change that."))
             moves.cancel(session, subscription, actor=current_user.email, now=utc_now())
 
         run_in_transaction(act)
@@ -121,7 +115,7 @@ class PlanPages:
         tenant = self._tenant(session)
         subscription = subscriptions.require_live(session, tenant)
         self._check_may_end(subscription)
-        found = ending.preview(session, subscription, terms(), at_once=at_once, now=now)
+        found = ending.preview(session, subscription, branding.terms(), at_once=at_once, now=now)
         period = subscriptions.period_of(subscription, now)
         return render(
             f"{self.template}_end.html",
@@ -150,7 +144,7 @@ class PlanPages:
         if not self.is_staff and not self._may_take(session, package):
             raise Conflict("ask_first", gettext("%(package)s cannot be chosen here.", package=package.name))
         edge: dict[str, Any] = {"actor": current_user.email, "now": now}
-        outcome = quotes.accept(session, tenant, quote_id, terms(), valid_for=valid_for(), **edge)
+        outcome = quotes.accept(session, tenant, quote_id, branding.terms(), **edge)
         asked = requests.open_of(session, tenant.id)
         if self.is_staff and not outcome.is_stale and asked is not None and asked.package_id == package.id:
             requests.close(session, tenant, asked.id, "approved", request.form.get("answer", ""), **edge)
@@ -201,9 +195,7 @@ class PlanPages:
         def act(session: Session) -> Quote:
             tenant, package = self._tenant(session), self._package(session, code)
             edge: dict[str, Any] = {"actor": current_user.email, "now": utc_now()}
-            return quotes.make(
-                session, tenant, package, _effect(request.values), terms(), valid_for=valid_for(), **edge
-            )
+            return quotes.make(session, tenant, package, _effect(request.values), branding.terms(), **edge)
 
         try:
             made = run_in_transaction(act)
@@ -222,11 +214,22 @@ class PlanPages:
             raise NotFound("unknown_package", gettext("There is no such package."))
         return found
 
+    def may_cancel(self, subscription: Subscription) -> bool:
+        """Whether what is pending is the reader's to drop: to a tenant what its own people chose, and what the provider
+        did where it may choose the package that it has by itself."""
+        session, actor = db.session(), subscription.pending_by
+        return (
+            self.is_staff
+            or requests.may(subscription.package, "change")
+            or people.is_one_of(session, self.tenant_id, actor)
+        )
+
     def said_by(self, actor: str) -> str:
         """Who acted, as the reader may know it: a tenant learns that the provider did, not who of its people."""
         if self.is_staff:
             return actor
-        return people.as_told(db.session(), self.tenant_id, [actor], _settings().PROVIDER_NAME)[actor]
+        provider = current_app.config["RINGPLAN"].PROVIDER_NAME
+        return people.as_told(db.session(), self.tenant_id, [actor], provider)[actor]
 
     def _page(
         self, quote: Quote, *, before: Quote | None = None, error: DomainError | None = None, status: int = 200
@@ -260,21 +263,6 @@ class PlanPages:
 
     def _tenant(self, session: Session) -> Tenant:
         return session.get_one(Tenant, self.tenant_id)
-
-
-def terms() -> Terms:
-    """The provider's terms."""
-    return Terms.of(_settings())
-
-
-def valid_for() -> timedelta:
-    """How long a quote holds."""
-    return timedelta(minutes=_settings().QUOTE_MINUTES)
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["RINGPLAN"]
-    return settings
 
 
 def _effect(values: Any) -> Effect:

@@ -1,12 +1,11 @@
 """Webhook endpoints as pages: one set for both sides, which differ in address and frame alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Response, current_app, request, url_for
+from flask import Response, current_app, request
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 from sqlalchemy.orm import Session
 from wtforms import DateTimeLocalField, SelectMultipleField, StringField
@@ -18,19 +17,20 @@ from app.core.addresses import parse_ranges
 from app.core.clock import utc_now
 from app.core.errors import DomainError
 from app.db import db, run_in_transaction
-from app.domain.tenants.models import Tenant
+from app.domain.accounts.roles import Permission
 from app.domain.webhooks import delivery, endpoints, events
 from app.domain.webhooks.endpoints import MAX_URL, Wanted
 from app.domain.webhooks.models import WebhookEndpoint
-from app.web.guards import current_user
-from app.web.kit.display import own_zone
+from app.web.guards import current_user, needs
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext, ngettext
+from app.web.kit.pages import OwnPages, route
 from app.web.kit.paging import decode_cursor
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
 
 STATES = ("waiting", "delivered", "failed")
+ONE = "/webhooks/<int:endpoint_id>"
 TYPE_WORDS = {
     events.THRESHOLD_REACHED: _("A threshold is reached"),
     events.LIMIT_REACHED: _("A limit is reached"),
@@ -67,37 +67,25 @@ class SinceForm(Form):
     since = DateTimeLocalField(_("What failed since"), [InputRequired(_("Enter a day and a time."))])
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookPages:
-    """The pages of one owner (no tenant: the provider); `endpoint` is what the names of their addresses begin with."""
+class WebhookPages(OwnPages):
+    """Endpoints that hear of all tenants for the provider, of itself alone for a tenant."""
 
-    tenant: Tenant | None
-    endpoint: str
-
-    @property
-    def layout(self) -> str:
-        """The frame of its side."""
-        return "layouts/tenant.html" if self.tenant else "layouts/provider.html"
-
-    @property
-    def zone(self) -> str:
-        """Whose times are shown."""
-        return own_zone(self.tenant.timezone if self.tenant else "UTC")
-
-    def url(self, page: str = "", **arguments: Any) -> str:
-        """The address of a page: `s` all endpoints, none one of them, `_edit`, …"""
-        return url_for(f"{self.endpoint}{page}", **arguments)
-
+    @route("s", "/webhooks")
+    @needs(Permission.READ_WEBHOOKS)
     def overview(self) -> Response:
         """Each endpoint with its state."""
-        return self._render("list", endpoints=endpoints.of_owner(db.session(), self._owner))
+        return self._render("list", endpoints=endpoints.of_owner(db.session(), self.tenant_id))
 
+    @route("_new", "/webhooks/new", "GET", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
     def new(self) -> Response:
         """Add one; the answer shows its secret, once."""
         form = self._form()
-        made = self._saved(form, lambda session, wanted, **who: endpoints.add(session, self._owner, wanted, **who))
+        made = self._saved(form, lambda session, wanted, **who: endpoints.add(session, self.tenant_id, wanted, **who))
         return self._secret_page(made) if made else self._edit_page(form, None)
 
+    @route("_edit", f"{ONE}/edit", "GET", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
     def edit(self, endpoint_id: int) -> Response:
         """Change the address, or what it hears of."""
         found = self._get(endpoint_id)
@@ -113,6 +101,8 @@ class WebhookPages:
             return redirect_to(self.url(endpoint_id=endpoint_id))
         return self._edit_page(form, found)
 
+    @route("", ONE)
+    @needs(Permission.READ_WEBHOOKS)
     def one(self, endpoint_id: int, form: SinceForm | None = None, status: int = 200) -> Response:
         """One endpoint: how it does, and what was sent to it."""
         session, found = db.session(), self._get(endpoint_id)
@@ -134,39 +124,55 @@ class WebhookPages:
             now=utc_now(),
         )
 
+    @route("_rotate", f"{ONE}/secret", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
     def rotate(self, endpoint_id: int) -> Response:
         """A new secret, shown once; the old one signs along for a while."""
         return self._secret_page(self._act(endpoint_id, endpoints.rotate))
 
+    @route("_ping", f"{ONE}/ping", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
     def ping(self, endpoint_id: int) -> Response:
         """Send a test."""
-        slug = self.tenant.slug if self.tenant else ""
+        slug = tenant.slug if (tenant := self.tenant) else ""
         self._act(endpoint_id, lambda session, found, *, actor, now: endpoints.ping(session, found, slug, now=now))
         say(gettext("A test is on its way; look again in a moment."))
         return redirect_to(self.url(endpoint_id=endpoint_id))
 
-    def turn(self, endpoint_id: int, on: bool) -> Response:
-        """Turn it on or off."""
-        if on:
-            self._act(endpoint_id, endpoints.enable)
-            say(gettext("It is told again of what happens from now on. What failed meanwhile can be sent again below."))
-        else:
-            self._act(endpoint_id, lambda session, found, **who: endpoints.disable(session, found.id, "person", **who))
-            say(gettext("Nothing is sent to it any more."))
+    @route("_on", f"{ONE}/on", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
+    def turn_on(self, endpoint_id: int) -> Response:
+        """Tell it again."""
+        self._act(endpoint_id, endpoints.enable)
+        say(gettext("It is told again of what happens from now on. What failed meanwhile can be sent again below."))
         return redirect_to(self.url(endpoint_id=endpoint_id))
 
+    @route("_off", f"{ONE}/off", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
+    def turn_off(self, endpoint_id: int) -> Response:
+        """Tell it no more."""
+        self._act(endpoint_id, lambda session, found, **who: endpoints.disable(session, found.id, "person", **who))
+        say(gettext("Nothing is sent to it any more."))
+        return redirect_to(self.url(endpoint_id=endpoint_id))
+
+    @route("_remove", f"{ONE}/remove", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
     def remove(self, endpoint_id: int) -> Response:
         """Forget it."""
         self._act(endpoint_id, endpoints.remove)
         say(gettext("The endpoint is removed."))
         return redirect_to(self.url("s"))
 
+    @route("_replay", f"{ONE}/messages/<int:message_id>/replay", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
     def replay(self, endpoint_id: int, message_id: int) -> Response:
         """Send one message again."""
         self._act(endpoint_id, lambda session, found, **who: delivery.replay(session, found, message_id, **who))
         say(gettext("It is sent again now."))
         return redirect_to(self.url(endpoint_id=endpoint_id, state=request.form.get("state") or None))
 
+    @route("_replay_failed", f"{ONE}/replay", "POST")
+    @needs(Permission.CHANGE_WEBHOOKS)
     def replay_failed(self, endpoint_id: int) -> Response:
         """Send everything again that failed since a moment."""
         form = SinceForm()
@@ -181,12 +187,8 @@ class WebhookPages:
         say(ngettext("%(num)s message is sent again now.", "%(num)s messages are sent again now.", sent[0]))
         return redirect_to(self.url(endpoint_id=endpoint_id))
 
-    @property
-    def _owner(self) -> int | None:
-        return self.tenant.id if self.tenant else None
-
     def _get(self, endpoint_id: int, session: Session | None = None) -> WebhookEndpoint:
-        return endpoints.get(session or db.session(), self._owner, endpoint_id)
+        return endpoints.get(session or db.session(), self.tenant_id, endpoint_id)
 
     def _act(self, endpoint_id: int, act: Act) -> WebhookEndpoint:
         who = {"actor": current_user.email, "now": utc_now()}
@@ -200,7 +202,7 @@ class WebhookPages:
 
     def _form(self, **data: Any) -> EndpointForm:
         form = EndpointForm(data=data)
-        types = events.TENANT_TYPES if self.tenant else events.TYPES
+        types = events.TYPES if self.tenant_id is None else events.TENANT_TYPES
         form.types.choices = [(each, TYPE_WORDS[each]) for each in types]
         return form
 
@@ -228,8 +230,8 @@ class WebhookPages:
 
     def _render(self, template: str, **context: Any) -> Response:
         named: dict[str, Any] = (
-            {"who_name": self.tenant.name, "menu_entry": "tenant.notifications"}
-            if self.tenant
+            {"who_name": tenant.name, "menu_entry": "tenant.notifications"}
+            if (tenant := self.tenant)
             else {"menu_entry": "provider.webhooks"}
         )
         return render(f"webhooks/{template}.html", pages=self, type_words=TYPE_WORDS, **named, **context)

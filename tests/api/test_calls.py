@@ -13,7 +13,7 @@ from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
 from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering import calls, holds
-from app.domain.metering.calls import Call, Terms
+from app.domain.metering.decision import Call, Terms
 from app.domain.metering.models import NO_PERIOD, Hold, Meter, Refusal
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant

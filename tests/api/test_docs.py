@@ -14,7 +14,7 @@ from app.api import gate
 from app.api.calls import AuthorizeBody, EndBody, RenewBody
 from app.core.clock import utc_now
 from app.db import db
-from app.domain.metering.calls import MESSAGES
+from app.domain.metering.decision import MESSAGES
 from app.domain.metering.models import Hold, Meter
 
 PAGES = {page.name: page.read_text() for page in sorted((Path(__file__).parents[2] / "docs").glob("*.md"))}

@@ -14,7 +14,7 @@ from typing import Any
 import flask_migrate
 from sqlalchemy import Connection, Table, event, insert, text
 
-from app import create_app
+from app import create_app, memory
 from app.core.ids import new_ids
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
@@ -190,6 +190,7 @@ def main() -> None:
         with unit_of_work() as session:
             for table in ("invoice_line", "invoice", "ledger_entry", "ledger_balance"):
                 session.execute(text(f"DELETE FROM {table}"))
+        memory.collect_rarely()  # as the worker
         statements: list[str] = []
         event.listen(db.engine, "before_cursor_execute", lambda *found: statements.append(found[2]))
         peaks, wall, cpu = _timed(by_bill_run)

@@ -74,6 +74,18 @@ def test_a_source_prints_its_key_alone(app: Flask) -> None:
         assert key.source.code == "pbx1"
 
 
+def test_a_key_has_a_label_and_an_end(app: Flask) -> None:
+    plain = run(app, "sources", "create", "pbx1", "--label", "Trial", "--days", "30").stdout.strip()
+    further = run(app, "sources", "issue-key", "pbx1", "--days", "1").stdout.strip()
+    with app.app_context():
+        key = accounts.find_key(db.session(), plain.split("_")[1])
+        assert key.label == "Trial" and key.expires_at
+        for days, first, second in ((0, True, True), (2, True, False), (31, False, False)):
+            now = utc_now() + timedelta(days=days)
+            assert (accounts.verify_key(db.session(), plain, now) is not None) is first
+            assert (accounts.verify_key(db.session(), further, now) is not None) is second
+
+
 def test_a_key_is_exchanged_without_a_gap(app: Flask) -> None:
     old = run(app, "sources", "create", "pbx1").stdout.strip()
     fresh = run(app, "sources", "issue-key", "pbx1", "--scopes", "all").stdout.strip()

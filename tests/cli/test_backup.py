@@ -18,8 +18,8 @@ from app.config import Settings
 from app.core.usage import UsageEvent
 from app.db import db, unit_of_work
 from app.domain.insight.verify import CODES
-from app.domain.metering.ingest import Report
 from app.domain.metering.models import Meter, UsageRecord
+from app.domain.metering.reports import Report
 from tests.conftest import NOW, postgres_database
 from tests.postgres import program
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from app.core.errors import Conflict, DomainError, Invalid, Throttled
 from app.core.ids import new_id
 from app.db import db, unit_of_work
-from app.domain.accounts import passwords, service as accounts, sign_in
+from app.domain.accounts import passwords, service as accounts, throttle
 from app.domain.accounts.models import Account, ApiKey, SignIn, SignInAttempt
 from app.domain.accounts.roles import Role
 from app.domain.audit.models import AuditEntry
@@ -170,7 +170,7 @@ def test_one_address_may_not_try_many_accounts(ann: Account) -> None:
 
 
 def test_a_customers_whole_ipv6_network_counts_as_one_address(ann: Account) -> None:
-    fail(5, address=sign_in.network_of("2001:db8:1:2::1"))
+    fail(5, address=throttle.network_of("2001:db8:1:2::1"))
     with pytest.raises(Throttled):
         authenticate(address="2001:db8:1:2:ffff::9")
     assert authenticate(address="2001:db8:1:3::1").id == ann.id
@@ -194,7 +194,7 @@ def test_parallel_guesses_cannot_slip_through_together(app: Flask, ann: Account)
     for thread in threads:
         thread.join()
     assert len(outcomes) == 12
-    assert outcomes.count("wrong_credentials") <= sign_in.PER_ACCOUNT_AND_ADDRESS
+    assert outcomes.count("wrong_credentials") <= throttle.PER_ACCOUNT_AND_ADDRESS
 
 
 def test_old_attempts_are_cleared_away_at_a_sign_in(ann: Account) -> None:

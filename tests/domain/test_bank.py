@@ -1,6 +1,7 @@
 """Bank files: lines are read as banks write them, matched by number, and count once."""
 
 import threading
+import tracemalloc
 from datetime import UTC, date, datetime
 
 import pytest
@@ -98,6 +99,23 @@ def test_a_header_may_stand_below_the_account_and_columns_in_any_order():
 def test_what_is_no_bank_file_is_refused(content):
     with pytest.raises(Invalid):
         bank_csv.read(content, "EUR")
+
+
+@pytest.mark.parametrize(
+    "bomb", ["ab\n" * 660_000, "," * 2_000_000, "\n" * 2_000_000, "date;amount;text\n" + "1\n" * 900_000]
+)
+def test_a_bomb_of_a_bank_file_takes_little_memory(bomb):
+    tracemalloc.start()
+    with pytest.raises(Invalid):
+        bank_csv.read(bomb, "EUR")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000
+
+
+def test_a_field_too_long_for_the_reader_is_no_error_of_the_portal():
+    with pytest.raises(Invalid):
+        bank_csv.read('date;amount;text\n"' + "a" * 200_000, "EUR")
 
 
 def test_a_line_that_is_there_twice_is_two_payments_and_read_again_the_same_two():

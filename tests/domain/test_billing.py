@@ -20,6 +20,7 @@ from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
+from tests.factories import close_before
 
 EURO = 1_000_000
 TERMS = Terms(Issuer("Northline", ("1 High Street",), tax_id="DE1", iban="DE02"))
@@ -354,7 +355,7 @@ def test_a_period_waits_for_late_usage_before_it_is_due(session, acme):
 
 def test_what_was_closed_before_the_first_invoice_was_billed_elsewhere(session, acme):
     with unit_of_work() as unit:
-        subscriptions.close_before(unit, acme.id, SECOND)
+        close_before(unit, acme.id, SECOND)
     now = datetime(2026, 11, 5, tzinfo=UTC)
     found = due.find(session, [subscription_of(session, acme)], TERMS, now=now)
     assert [(each.reason, each.period.first_on) for each in found] == [("period", SECOND)]

@@ -11,8 +11,9 @@ from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction
 from app.domain.metering import history
 from app.domain.metering.history import UsageQuery
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import UsageRecord
+from app.domain.metering.reports import Report
 
 UTC = ZoneInfo("UTC")
 

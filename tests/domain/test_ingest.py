@@ -11,9 +11,11 @@ from app.db import db, run_in_transaction, unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering import meters
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import MeterBeyond, Quarantined, UsageDay, UsageRecord
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import service as subscriptions
+from tests.factories import close_before
 
 MINUTES = (LimitSpec("voice_minutes", 1000, "charge", 20_000), LimitSpec("fax_pages", 10))
 
@@ -158,7 +160,7 @@ def test_late_usage_lands_in_its_own_period_while_that_is_open(acme, send, event
 def test_late_usage_of_a_closed_period_lands_in_the_running_one_and_says_so(acme, send, event, now):
     with unit_of_work() as session:
         running = subscriptions.period_of(subscriptions.require_live(session, acme), now)
-        subscriptions.close_before(session, acme.id, running.first_on)
+        close_before(session, acme.id, running.first_on)
     send(event(occurred_at=now - timedelta(days=35)))
     assert meter(acme, now=now).used == 7
     assert db.session.scalars(select(UsageRecord)).one().late

@@ -13,8 +13,9 @@ from app.domain.billing.terms import Issuer, Terms
 from app.domain.catalog.specs import LimitSpec
 from app.domain.changes import ending, outlook
 from app.domain.insight import verify
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import MeterBeyond
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import life, moves, service as subscriptions, timeline
 from app.domain.subscriptions.life import TRANSITIONS
 from app.domain.subscriptions.models import Subscription

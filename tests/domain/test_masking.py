@@ -12,8 +12,9 @@ from app.domain.insight.verify import differences
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
 from app.domain.metering import quarantine
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Hold, Quarantined, Refusal, UsageRecord
+from app.domain.metering.reports import Report
 from app.domain.privacy import masking
 from app.domain.privacy.masking import Place
 from app.domain.privacy.models import Masking

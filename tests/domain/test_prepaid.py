@@ -18,7 +18,7 @@ from app.domain.billing.terms import Issuer, Terms as BillingTerms
 from app.domain.catalog.specs import LimitSpec
 from app.domain.insight import verify
 from app.domain.metering import calls, prepaid
-from app.domain.metering.calls import Call, Terms
+from app.domain.metering.decision import Call, Terms
 from app.domain.metering.models import Hold, Refusal
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant

@@ -29,7 +29,7 @@ TERMS = Terms(Issuer("Northline"))
 STARTED = datetime(2026, 9, 1, 9, tzinfo=UTC)
 MIDDLE = datetime(2026, 9, 16, 9, tzinfo=UTC)  # 15 of 30 days are left
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
-VALID = timedelta(minutes=15)
+VALID = TERMS.quotes_hold
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def acme(make):
 def quoted(tenant, code="large", effect="now", now=MIDDLE, terms=TERMS):
     def act(session):
         found, package = session.get_one(Tenant, tenant.id), catalog.by_code(session, code)
-        return quotes.make(session, found, package, effect, terms, valid_for=VALID, actor="uma", now=now)
+        return quotes.make(session, found, package, effect, terms, actor="uma", now=now)
 
     return run_in_transaction(act)
 
@@ -57,7 +57,7 @@ def quoted(tenant, code="large", effect="now", now=MIDDLE, terms=TERMS):
 def accepted(tenant, quote, now=MIDDLE, terms=TERMS):
     def act(session):
         found = session.get_one(Tenant, tenant.id)
-        return quotes.accept(session, found, quote.id, terms, valid_for=VALID, actor="uma", now=now)
+        return quotes.accept(session, found, quote.id, terms, actor="uma", now=now)
 
     return run_in_transaction(act)
 

@@ -10,11 +10,12 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.catalog.specs import LimitSpec
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Meter, MeterBeyond, UsageDay, UsageRecord
+from app.domain.metering.reports import Report
 from app.domain.metering.reversal import reverse
-from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
+from tests.factories import close_before
 
 LIMITS = (LimitSpec("voice_minutes", 1_000, "charge", 20_000),)
 
@@ -159,7 +160,7 @@ def test_what_cannot_be_reversed_says_why(send, take_back, acme, make, now):
 def test_a_closed_period_is_not_touched(send, take_back, acme, now):
     record_id = send("a", 300, now - timedelta(days=30))
     with unit_of_work() as session:
-        subscriptions.close_before(session, acme.id, (now - timedelta(days=9)).date())
+        close_before(session, acme.id, (now - timedelta(days=9)).date())
     with pytest.raises(Conflict) as refused:
         take_back(record_id)
     assert refused.value.code == "period_closed"

@@ -11,9 +11,10 @@ from app.db import db, run_in_transaction, unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.metering import calls, meters, opening
-from app.domain.metering.calls import Call, Terms
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.decision import Call, Terms
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Meter, UsageRecord
+from app.domain.metering.reports import Report
 from app.domain.metering.reversal import reverse
 from app.domain.tenants.models import Tenant
 

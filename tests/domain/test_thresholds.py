@@ -14,8 +14,9 @@ from app.domain.accounts import service as accounts
 from app.domain.catalog.specs import LimitSpec
 from app.domain.jobs.models import Job
 from app.domain.metering import thresholds
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import ThresholdCrossing
+from app.domain.metering.reports import Report
 from app.domain.metering.thresholds import Move
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant

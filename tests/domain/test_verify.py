@@ -16,9 +16,10 @@ from app.domain.billing.terms import Issuer, Terms as BillingTerms
 from app.domain.catalog.specs import LimitSpec
 from app.domain.insight.verify import CODES, differences
 from app.domain.metering import calls, quarantine
-from app.domain.metering.calls import Call, Terms
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.decision import Call, Terms
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import NO_PERIOD, Meter, Quarantined, UsageRecord
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import service as subscriptions
 from app.domain.telephony.models import Allocation, Did
 
@@ -178,8 +179,12 @@ DRIFTS = {
         "acme subscription {subscription} active: expected 1, found 0",
     ),
     "suspended_as_the_tenant": (
-        "UPDATE tenant SET status = 'suspended' WHERE slug = 'acme'",
+        "UPDATE tenant SET status = 'suspended', suspended_at = created_at WHERE slug = 'acme'",
         "acme subscription {subscription} active: expected 1, found 0",
+    ),
+    "billed_periods_closed": (
+        "UPDATE subscription SET open_from = '2026-10-13' WHERE tenant_id = {acme}",
+        "acme 2026-11-13 subscription {subscription} open from 2026-10-13: expected 1, found 0",
     ),
     "replay_left_its_record": (
         "UPDATE quarantined SET external_id = 'another'",
@@ -192,6 +197,18 @@ DRIFTS = {
     "ledger_balance": (
         "UPDATE ledger_entry SET amount_micros = amount_micros - 1 WHERE kind = 'payment'",
         "acme EUR: expected 4999999, found 5000000",
+    ),
+    "ledger_entries": (
+        "UPDATE ledger_balance SET entries = entries + 1",
+        "acme EUR: expected 4, found 5",
+    ),
+    "ledger_goes_on": (
+        "UPDATE ledger_entry SET balance_micros = balance_micros + 1 WHERE kind = 'payment'",
+        "acme EUR 5000001: expected 0, found 1",
+    ),
+    "ledger_documents": (
+        "UPDATE ledger_entry SET source = 'payment:1' WHERE kind = 'payment'",
+        "acme payment:{payment}: expected -25000000, found 0",
     ),
     "prepaid_credit": (
         "UPDATE prepaid SET credit_micros = credit_micros + 1",
@@ -208,6 +225,35 @@ DRIFTS = {
     "payment_matches": (
         "UPDATE payment_match SET amount_micros = amount_micros - 1 WHERE amount_micros = 5000000",
         "acme payment {payment}: expected 25000000, found 24999999",
+    ),
+    "repayments": (
+        "UPDATE payment_match SET repayment_id = payment_id",
+        "acme payment {payment}: expected 0, found 25000000",
+    ),
+    "invoice_open": (
+        "UPDATE invoice SET open_micros = CASE WHEN number = '2026-00001' THEN 5000000 ELSE 0 END,"
+        " status = CASE WHEN number = '2026-00001' THEN 'final' ELSE 'paid' END WHERE status <> 'draft'",
+        "acme invoice {2026-00001}: expected 0, found 5000000",
+    ),
+    "open_by_status": (
+        "UPDATE invoice SET status = 'final' WHERE number = '2026-00001'",
+        "acme final invoice {2026-00001}: expected 1, found 0",
+    ),
+    "void_is_credited": (
+        "UPDATE invoice SET status = 'void' WHERE number = '2026-00001'",
+        "acme invoice {2026-00001}: expected 10000000, found 0",
+    ),
+    "current_revision": (
+        "UPDATE package SET revision_id = revision_id + 1 WHERE code = 'gold'",
+        "package gold: expected 1, found 0",
+    ),
+    "suspended_since": (
+        "UPDATE tenant SET suspended_at = created_at WHERE slug = 'acme'",
+        "acme active: expected 0, found 1",
+    ),
+    "tenant_names": (
+        "DELETE FROM tenant_name WHERE name = 'acme'",
+        "acme slug acme: expected 1, found 0",
     ),
     "invoice_lines": (
         "UPDATE invoice_line SET amount_micros = amount_micros + 1 WHERE invoice_id = {2026-00001}",
@@ -234,12 +280,18 @@ DRIFTS = {
 }  # fmt: skip
 TABLES = ("usage_record", "meter", "meter_beyond", "usage_day", "hold", "allocation", "did", "subscription",
           "subscription_segment", "subscription_event", "tenant", "quarantined", "ledger_entry", "ledger_balance", "invoice",
-          "invoice_line", "payment", "payment_match", "number_series", "prepaid", "account")  # fmt: skip
+          "invoice_line", "payment", "payment_match", "number_series", "prepaid", "account",
+          "package", "tenant_name")  # fmt: skip
 # One drift seen from two sides; and what is carried over depends on the package.
 ALSO = {
     "one_live_subscription": {"open_segment", "carried_in", "status_is_the_last_event"},
     "open_segment": {"open_segment", "carried_in"},
-    "ledger_balance": {"prepaid_credit"},
+    "ledger_balance": {"prepaid_credit", "ledger_goes_on", "ledger_documents"},
+    "ledger_goes_on": {"ledger_goes_on"},
+    "ledger_documents": {"ledger_documents"},
+    "invoice_open": {"invoice_open"},
+    "open_and_credit": {"invoice_open"},
+    "payment_matches": {"invoice_open"},
 }
 
 

@@ -17,7 +17,8 @@ from app.db import db, run_in_transaction
 from app.domain.billing import payments, service as billing
 from app.domain.billing.payments import Receipt
 from app.domain.billing.terms import Terms
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from app.domain.webhooks import delivery, endpoints, events, signing

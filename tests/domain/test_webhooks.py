@@ -33,7 +33,8 @@ from app.domain.billing.profiles import Profile
 from app.domain.catalog.specs import LimitSpec
 from app.domain.jobs.models import Job
 from app.domain.metering import quarantine
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import life
 from app.domain.tenants.models import Tenant
 from app.domain.webhooks import delivery, endpoints, events
@@ -592,7 +593,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_called(monkeypatch, set
     assert not outcome.is_success
     outcome = webhooks.post("https://rebind.example/", {}, b"{}", parse_ranges(settings_ranges))
     assert len(called) == 1  # the second time it is loopback, which is not even tried
-    assert outcome.problem == "The server has an address that is not public."
+    assert outcome.problem == webhooks.NOT_PUBLIC
 
 
 def test_a_name_with_one_address_that_is_not_public_is_refused(monkeypatch):

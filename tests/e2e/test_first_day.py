@@ -365,6 +365,13 @@ def test_the_pages_before_signing_in_are_accessible_too(page, live_server, path)
     assert serious_findings(page) == []
 
 
+def test_sorting_by_keyboard_keeps_the_focus(open_as, key):
+    page = open_as(STAFF)
+    page.goto("/provider/tenants")
+    page.get_by_role("link", name="Package", exact=True).press("Enter")
+    expect(page.locator("th[aria-sort=ascending] a")).to_be_focused()
+
+
 def test_a_filter_put_right_takes_the_error_out_of_the_title(open_as, key):
     page = open_as(OFFICE)
     page.goto("/portal/usage?from=nonsense")

@@ -11,8 +11,9 @@ from app.core.usage import UsageEvent
 from app.db import db, run_in_transaction
 from app.domain.catalog.specs import LimitSpec
 from app.domain.insight.verify import differences
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Meter, MeterBeyond, UsageDay, UsageRecord
+from app.domain.metering.reports import Report
 from app.domain.tenants.models import Tenant
 from tests.faults.reporters import sized
 

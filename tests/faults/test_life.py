@@ -18,9 +18,10 @@ from app.domain.catalog.models import Package
 from app.domain.catalog.specs import LimitSpec, PackageSpec
 from app.domain.insight.verify import differences
 from app.domain.metering import calls, holds
-from app.domain.metering.calls import Call, Terms
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.decision import Call, Terms
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Meter, UsageRecord
+from app.domain.metering.reports import Report
 from app.domain.metering.reversal import reverse
 from app.domain.subscriptions import service as subscriptions
 from app.domain.telephony import service as telephony
@@ -28,7 +29,7 @@ from app.domain.telephony.models import Allocation
 from app.domain.telephony.service import Wanted
 from app.domain.tenants.models import Tenant
 from tests.conftest import NOW
-from tests.factories import Make
+from tests.factories import Make, close_before
 from tests.faults.reporters import sized
 
 METERED = ("voice_minutes", "fax_pages", "sms_messages")
@@ -168,7 +169,7 @@ class Life(RuleBasedStateMachine):
     def past_is_closed(self) -> None:
         def close(session: Any, tenant: Tenant, *, now: datetime) -> None:
             subscription = subscriptions.require_live(session, tenant)
-            subscriptions.close_before(session, tenant.id, subscriptions.period_of(subscription, now).first_on)
+            close_before(session, tenant.id, subscriptions.period_of(subscription, now).first_on)
 
         self.act(self.tenants(close))
 

@@ -14,7 +14,7 @@ from app.core.clock import utc_now
 from app.db import db, run_in_transaction, snapshot
 from app.domain.insight.verify import differences
 from app.domain.metering import calls
-from app.domain.metering.calls import Call, Terms
+from app.domain.metering.decision import Call, Terms
 from tests.conftest import postgres_database
 from tests.faults.reporters import sized
 from tests.server import LiveServer, serving

@@ -24,7 +24,8 @@ from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Issuer, Terms
 from app.domain.catalog import service as catalog
 from app.domain.catalog.specs import LimitSpec
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
+from app.domain.metering.reports import Report
 from app.domain.tenants.models import Tenant
 from tests.domain.test_billing import check_books
 

@@ -1,5 +1,7 @@
 """A CSV file as things to add."""
 
+import tracemalloc
+
 import pytest
 
 from app.core.errors import Invalid
@@ -36,6 +38,8 @@ def test_what_a_file_says(text, rows):
         ("101,a,b", "unreadable_csv"),
         ('101\n"102', "unreadable_csv"),
         ("1\n" * 10_001, "too_many_rows"),
+        ("12\n" * 3_000_000, "too_long"),
+        ('"' + "a" * 200_000, "unreadable_csv"),
     ],
 )
 def test_what_cannot_be_read_is_refused(text, code):
@@ -62,3 +66,13 @@ def test_an_export_can_be_imported():
 )
 def test_numbers_are_kept_in_e164(text, country, number):
     assert e164(text, country) == number
+
+
+@pytest.mark.parametrize("bomb", ["12\n" * 400_000, "\n" * 1_200_000, "," * 1_200_000, "," * 999_999])
+def test_a_bomb_takes_little_memory(bomb):
+    tracemalloc.start()
+    with pytest.raises(Invalid):
+        parse_csv(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from app.web.kit import charts, formats, meter_text
+from app.web.kit import charts, formats, meter_text, phones
 
 NOW = datetime(2026, 11, 22, 13, 5, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
@@ -147,7 +147,7 @@ def test_days_are_counted_on_the_calendar_of_the_zone(at, shown):
     ],
 )
 def test_phone_numbers_are_grouped_and_names_left_alone(text, country, shown):
-    assert formats.phone(text, country) == shown
+    assert phones.phone(text, country) == shown
 
 
 @pytest.mark.parametrize(

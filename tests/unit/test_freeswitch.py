@@ -3,6 +3,8 @@
 import base64
 import copy
 import json
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -425,3 +427,14 @@ def test_the_xml_and_the_json_of_any_leg_mean_the_same(variables: dict[str, str]
 def test_a_call_that_did_not_talk_says_what_it_frees() -> None:
     unanswered = read(as_json(leg(answer_epoch="0", answer_uepoch="0", call_uuid="c-1", billing_hold="h_1_2")))
     assert unanswered == Ignored("unanswered", "c-1", "h_1_2")
+
+
+@pytest.mark.parametrize("sign", "{<[(\"'/ %")
+def test_no_value_takes_more_than_a_time_of_its_length(sign):
+    """A regular expression that looks for a closing sign from each opening one takes minutes, and all threads wait."""
+    names = ("last_arg", "caller_id_number", "destination_number", "call_direction", "domain_name", "sip_gateway_name")
+    for name in names:
+        begun = time.process_time()
+        with suppress(Unreadable):
+            read(as_json(leg(**{"last_app": "bridge", "last_arg": "sofia/gateway/a/1", name: sign * 150_000})))
+        assert time.process_time() - begun < 3, name

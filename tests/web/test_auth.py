@@ -95,19 +95,19 @@ def test_htmx_is_sent_to_the_sign_in_page_as_a_whole(new_browser: Browser) -> No
     assert answer.headers["HX-Redirect"] == "/login?next=/provider?page%3D2"
 
 
-@pytest.mark.parametrize(
-    "trick",
-    [
-        "//evil.example", "///evil.example", "////evil.example", "/\\evil.example", "\\\\evil.example", "\\/evil.example",
-        "https://evil.example", "https:evil.example", "https:/evil.example", "http:///evil.example", "HTTPS://evil.example",
-        "javascript:alert(1)", "data:text/html,x", "/%09/evil.example", "/%2f/evil.example", "/%5cevil.example",
-        "/\t/evil.example", "\t//evil.example", "/\n/evil.example", "/\r\nLocation: https://evil.example",
-        " //evil.example", "/ /evil.example", "/.//evil.example", "/..//evil.example", "/portal/..//evil.example",
-        "/provider//evil.example", "/\x00/evil.example", "/\u2028/evil.example", "/\uff0fevil.example", "/@evil.example/",
-        "@evil.example", "evil.example", "?next=//evil.example", "/;//evil.example", "/a?\r\nSet-Cookie: a=b",
-        "/a?x=\\evil",
-    ],
-)  # fmt: skip
+TRICKS = [
+    "//evil.example", "///evil.example", "////evil.example", "/\\evil.example", "\\\\evil.example", "\\/evil.example",
+    "https://evil.example", "https:evil.example", "https:/evil.example", "http:///evil.example", "HTTPS://evil.example",
+    "javascript:alert(1)", "data:text/html,x", "/%09/evil.example", "/%2f/evil.example", "/%5cevil.example",
+    "/\t/evil.example", "\t//evil.example", "/\n/evil.example", "/\r\nLocation: https://evil.example",
+    " //evil.example", "/ /evil.example", "/.//evil.example", "/..//evil.example", "/portal/..//evil.example",
+    "/provider//evil.example", "/\x00/evil.example", "/\u2028/evil.example", "/\uff0fevil.example", "/@evil.example/",
+    "@evil.example", "evil.example", "?next=//evil.example", "/;//evil.example", "/a?\r\nSet-Cookie: a=b",
+    "/a?x=\\evil",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("trick", TRICKS)
 def test_no_trick_leads_to_another_site(trick: str, new_browser: Browser) -> None:
     assert local_page(trick) is None
     answer = sign_in(new_browser(), next=trick)

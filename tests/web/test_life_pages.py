@@ -102,6 +102,20 @@ def test_a_tenant_that_may_not_change_may_not_end_either(make, login, acme, now)
     assert office.submit("/portal/plans/end", {}).status_code == 404
 
 
+@pytest.mark.parametrize(("tenants_may", "status"), [("ask", 409), ("change", 303)])
+def test_what_the_provider_decided_is_the_tenants_to_drop_only_where_it_may_choose_the_package(
+    make, login, staff, acme, tenants_may, status
+):
+    make.subscribe(acme, make.package("fitted", {}, tenants_may=tenants_may))
+    office = login(make.user(acme))
+    assert staff.submit("/provider/tenants/acme/plan/end", {}).status_code == 303
+    page = office.get("/portal/plans").text
+    assert "Fitted ends on" in page and ("Do not end it" in page) is (status == 303)
+    assert office.submit("/portal/plans/cancel", {}).status_code == status
+    assert ("Fitted ends on" in staff.get("/provider/tenants/acme").text) is (status == 409)
+    assert staff.submit("/provider/tenants/acme/plan/cancel", {}).status_code == (303 if status == 409 else 404)
+
+
 def test_a_suspended_tenant_still_reads(staff, office, session, on_gold):
     staff.submit("/provider/tenants/acme/suspend", {})
     assert status(session, on_gold) == "suspended"

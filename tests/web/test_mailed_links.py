@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from app import mail
 from app.core.errors import Conflict, NotFound
 from app.db import db, run_in_transaction, unit_of_work
-from app.domain.accounts import invitations, links, recovery, service as accounts, sign_in
+from app.domain.accounts import invitations, links, recovery, service as accounts, throttle
 from app.domain.accounts.models import Account, MailedLink, SignInAttempt
 from app.domain.accounts.roles import Role
 from app.domain.audit.models import AuditEntry
@@ -166,12 +166,12 @@ def test_bad_new_passwords_are_explained_and_leave_the_link_open(make, client, m
 
 def test_asking_is_throttled_per_address_and_account(make, client, mails, clock):
     person = make.staff()
-    for _ in range(sign_in.PER_ACCOUNT_AND_ADDRESS):
+    for _ in range(throttle.PER_ACCOUNT_AND_ADDRESS):
         assert ask(client, person.email).status_code == 200
     refused = ask(client, person.email)
     assert refused.status_code == 429
     assert 0 < int(refused.headers["Retry-After"]) <= 900
-    assert len(mails()) == sign_in.PER_ACCOUNT_AND_ADDRESS
+    assert len(mails()) == throttle.PER_ACCOUNT_AND_ADDRESS
     assert ask(client, "someone.else@northline.example").status_code == 200
     assert client.sign_in(person.email).status_code == 303  # which is counted by itself
     clock.shift(timedelta(minutes=16))

@@ -1,5 +1,7 @@
 """People and their roles: seen, changed, closed; on either side only one's own."""
 
+from html import unescape
+
 import pytest
 from sqlalchemy import select
 
@@ -78,11 +80,31 @@ def test_a_tenants_admin_looks_after_its_own_people_alone(make, login, session):
 def test_support_looks_after_a_tenants_people_and_not_after_colleagues(make, login, session):
     acme, colleague = make.tenant("Acme"), make.staff(role=Role.READ_ONLY)
     uma, support = make.user(acme), login(make.staff(role=Role.SUPPORT))
-    assert support.submit(f"/provider/tenants/acme/people/{uma.id}/role", {"role": "member"}).status_code == 303
-    assert role_of(session, uma) == "member"
+    assert support.submit(f"/provider/tenants/acme/people/{uma.id}/close").status_code == 303
+    session.rollback()
+    assert session.scalar(select(Account.disabled_at).where(Account.id == uma.id))
     assert support.submit(f"/provider/people/{colleague.id}/role", {"role": "owner"}).status_code == 403
     assert support.submit(f"/provider/tenants/acme/people/{colleague.id}/close").status_code == 404
     assert role_of(session, colleague) == "read_only"
+
+
+def test_support_gives_nobody_a_role_over_money(make, login, session):
+    """Else it would invite an address of its own as a tenant's admin, and change the package as that."""
+    acme = make.tenant("Acme")
+    admin, mia = make.user(acme), make.user(acme, role=Role.MEMBER)
+    support, people = login(make.staff(role=Role.SUPPORT)), "/provider/tenants/acme/people"
+    for role in ("admin", "billing"):
+        sent = support.submit(f"{people}/invite", {"email": f"{role}@northline.example", "role": role})
+        assert sent.status_code == 422
+        assert support.submit(f"{people}/{mia.id}/role", {"role": role}).status_code == 422
+    answer = support.submit(f"{people}/{admin.id}/role", {"role": "member"}, follow_redirects=True)
+    assert "Only who may change a package" in unescape(answer.text)
+    assert (role_of(session, mia), role_of(session, admin)) == ("member", "admin")
+    page = support.get(people).text
+    assert f"{mia.id}/role" in page and f"{admin.id}/role" not in page
+    assert support.submit(f"{people}/invite", {"email": "m@acme.example", "role": "member"}).status_code == 303
+    owner = login(make.staff())
+    assert owner.submit(f"{people}/invite", {"email": "a@acme.example", "role": "admin"}).status_code == 303
 
 
 @pytest.mark.databases("sqlite")

@@ -20,6 +20,7 @@ from app.domain.settings.models import Logo, Setting
 from app.domain.settings.service import Branding, change
 from tests import world
 from tests.conftest import NOW
+from tests.server import ROOT
 
 PAGE = "/provider/settings"
 FILLED = {
@@ -74,7 +75,7 @@ def test_colours_come_as_a_style_sheet_of_their_own(app, owner):
     address = re.search(r'href="(/brand/\w{32}\.css)"', app.test_client().get("/login").text)[1]
     sheet = app.test_client().get(address)
     assert sheet.mimetype == "text/css" and "immutable" in sheet.headers["Cache-Control"]
-    assert "--rp-accent: light-dark(#0b6e4f, #6fd3a8);" in sheet.text
+    assert "--rp-accent-on-light: #0b6e4f;" in sheet.text and "--rp-accent-on-dark: #6fd3a8;" in sheet.text
     assert app.test_client().get("/brand/" + "0" * 32 + ".css").status_code == 404
 
 
@@ -165,6 +166,13 @@ def test_another_process_shows_it_within_seconds(app, monkeypatch):
     assert branding.current().product_name == "Ringplan"
     monkeypatch.setattr(branding, "FRESH_SECONDS", 0)  # as if they had passed
     assert branding.current() == wanted
+
+
+def test_colours_are_checked_on_the_grounds_of_the_style_sheet():
+    sheet = (ROOT / "static" / "app.css").read_text()
+    for token, on_light, on_dark in zip(("card", "page", "on-accent"), *settings._GROUNDS.values(), strict=True):
+        assert f"--rp-{token}: light-dark({on_light}, {on_dark});" in sheet
+    assert f"color-mix(in srgb, var(--rp-accent) {settings.SOFT_PERCENT}%, var(--rp-card))" in sheet
 
 
 def test_contrast_is_that_of_wcag():

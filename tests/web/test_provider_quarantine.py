@@ -11,8 +11,9 @@ from app.core.errors import Conflict, Invalid
 from app.core.usage import Ignored, SourceSettings, Unreadable, UsageEvent
 from app.db import run_in_transaction, unit_of_work
 from app.domain.metering import quarantine
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Meter, Quarantined, UsageRecord
+from app.domain.metering.reports import Report
 from app.pbx.generic import decode_events
 from app.pbx.reread import reread
 

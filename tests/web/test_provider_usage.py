@@ -7,7 +7,7 @@ import pytest
 
 from app.db import unit_of_work
 from app.domain.catalog.specs import LimitSpec
-from app.domain.subscriptions import service as subscriptions
+from tests.factories import close_before
 
 USAGE = "/provider/tenants/acme/usage"
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_reversed_says_why(staff, call, acme, now):
     call(100, external_id="old", occurred_at=now - timedelta(days=30))
     old = reverse_url(staff.get(USAGE))
     with unit_of_work() as session:
-        subscriptions.close_before(session, acme.id, (now - timedelta(days=9)).date())
+        close_before(session, acme.id, (now - timedelta(days=9)).date())
     closed = staff.submit(old, {"reason": "x"})
     assert closed.status_code == 409 and "credit it on an invoice" in closed.get_data(as_text=True)
 

@@ -11,9 +11,9 @@ from app.core.clock import utc_now
 from app.db import db, unit_of_work
 from app.domain.catalog import service as catalog
 from app.domain.catalog.specs import LimitSpec, PackageSpec
-from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 from tests.bench.fill import fill
+from tests.factories import close_before
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_what_is_used_leads_to_the_records_it_sums(office, make, acme, now):
     make.usage(acme, 65, source=source)
     make.usage(acme, 600, source=source, occurred_at=now - timedelta(days=35))
     with unit_of_work() as session:
-        subscriptions.close_before(session, acme.id, (now - timedelta(days=9)).date())
+        close_before(session, acme.id, (now - timedelta(days=9)).date())
     make.usage(acme, 30, source=source, occurred_at=now - timedelta(days=34))  # late: it counts in the running period
     link = re.search(r'href="([^"]+)">1:35 used<', office.get("/portal").text)
     found = office.get(unescape(link[1])).text

@@ -2,18 +2,22 @@
 
 import io
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
+from pathlib import Path
 
+import msgspec
 import pytest
 from pypdf import PdfReader
 
 from app.db import db
 from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
+from app.web.kit import documents
 from app.web.tenant import statements
 
 HOSTILE = ('#read("/etc/passwd")', "*x* _y_ $z$ @w", "<script>alert(1)</script>", "\\u{41} // /* [ ] #")
@@ -133,6 +137,30 @@ def test_names_are_shown_as_they_are_and_do_nothing(make, login, now, name):
     page = customer.get(CURRENT)
     assert squeezed(name) in squeezed(unescape(page.text))
     assert "<script>alert" not in page.text
+
+
+@pytest.mark.databases("sqlite")
+def test_a_name_in_any_script_is_printed(make, login, now):
+    name = "Łódź Ποσειδών Жук שלום شركة 株式会社 ไทย ☎ 😀 \x07"
+    tenant = make.tenant(name, slug="odd")
+    make.subscribe(tenant, make.package("gold", limits={"voice_minutes": 600}), started_at=now - timedelta(days=3))
+    make.usage(tenant, 60, source=make.source(), caller=name)
+    document = login(make.user(tenant)).get(f"{CURRENT}.pdf")
+    assert document.status_code == 200
+    assert "Łódź Ποσειδών Жук" in pdf_text(document.data)
+    assert "שלום" in pdf_text(document.data)
+
+
+@pytest.mark.databases("sqlite")
+def test_fonts_of_the_instance_folder_come_before_boxes(tmp_path):
+    ours = Path(documents.__file__).parents[3] / "static" / "vendor"
+    shutil.copy(ours / "noto-sans-hebrew-5.3.0.ttf", tmp_path)
+    families = msgspec.json.decode(documents._fonts(ours, tmp_path)[1])
+    assert (
+        families.index("Noto Sans Hebrew", len(documents.USUAL_FONTS))
+        < families.index("Ringplan Boxes")
+        == len(families) - 1
+    )
 
 
 def test_outsiders_see_nothing(acme, make, login, client, now):

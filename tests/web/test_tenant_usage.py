@@ -12,8 +12,10 @@ from app.core.usage import UsageEvent
 from app.db import run_in_transaction, unit_of_work
 from app.domain.catalog.models import Resource
 from app.domain.catalog.specs import LimitSpec
-from app.domain.metering.ingest import Report, ingest
+from app.domain.metering.ingest import ingest
+from app.domain.metering.reports import Report
 from app.domain.subscriptions import service as subscriptions
+from tests.factories import close_before
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_the_chart_says_its_days_and_that_it_counts_every_direction(office, make
 def test_a_late_record_says_so(office, make, acme, source, now):
     with unit_of_work() as session:
         running = subscriptions.period_of(subscriptions.require_live(session, acme), now)
-        subscriptions.close_before(session, acme.id, running.first_on)
+        close_before(session, acme.id, running.first_on)
     make.usage(acme, 30, source=source, occurred_at=now - timedelta(days=35))
     assert '<span class="state plain">late</span>' in office.get("/portal/usage").text
 

@@ -1,14 +1,26 @@
 """Staff view the portal as a tenant: to read, for a reason, for half an hour, and in the tenant's own log."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
+from app.core.clock import utc_now
+from app.db import db, unit_of_work
+from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
 from app.domain.accounts.roles import Role
 from app.domain.audit.models import AuditEntry
+from app.web.guards import still_signed_in
+from tests.web.test_canary import crawl
 
 VIEW = "/provider/tenants/acme/view"
 WHY = {"reason": "Ticket 4711", "role": "admin"}
+
+
+@pytest.fixture
+def settings(settings):
+    return replace(settings, MAX_STREAMS=0)  # a stream would not end
 
 
 @pytest.fixture
@@ -87,6 +99,21 @@ def test_nothing_can_be_changed_while_viewing(app, viewer):
         assert viewer.get(page).status_code in (403, 404, 308), page
 
 
+def test_a_look_leaves_no_trace_in_any_table(acme, viewer, make):
+    make.package("large", {"voice_minutes": 120_000}, public=True)
+    before = _rows()
+    looked_at = crawl(viewer, "/portal")
+    page = viewer.get("/portal/plans?package=large")
+    assert page.status_code == 200 and "Change to" in page.text
+    assert len(looked_at) > 20 and _rows() == before
+
+
+def _rows():
+    db.session.rollback()
+    tables = [table for table in db.metadata.sorted_tables if table.name != "sign_in"]  # when they were seen
+    return {table.name: sorted(map(str, db.session.execute(table.select()))) for table in tables}
+
+
 def test_it_ends_by_itself_after_half_an_hour(viewer, clock):
     clock.shift(29 * 60)
     assert viewer.get("/portal").status_code == 200
@@ -101,6 +128,19 @@ def test_it_belongs_to_one_browser_and_ends_with_the_right_to_it(viewer, login, 
     owner = login(make.staff())
     owner.submit(f"/provider/people/{sue.id}/role", {"role": "billing"})
     assert viewer.get("/portal").status_code == 404
+
+
+def test_its_streams_end_with_the_right_to_it(app, viewer, make, session):
+    with viewer.session_transaction() as cookie:
+        token = cookie["_user_id"]
+    view = accounts.find_session(token, now=utc_now(), idle=app.permanent_session_lifetime).view
+    with app.test_request_context():
+        assert view and still_signed_in(token, view)
+    sue = session.scalar(select(Account).where(Account.email == "sue@northline.example"))
+    with unit_of_work() as unit:
+        accounts.change_role(unit, unit.merge(sue), Role.BILLING, actor="test", now=utc_now())
+    with app.test_request_context():
+        assert not still_signed_in(token, view)
 
 
 def test_it_stands_in_the_tenants_own_log(viewer, acme, session):

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
-from app.db import as_json, as_moment, db, read_once, rowcount, run_in_transaction
+from app.core.statements import as_json, as_moment
+from app.db import db, read_once, rowcount, run_in_transaction
 from app.domain.accounts.models import ApiKey, Source
 from app.domain.accounts.sources import NOBODY, KnownSource
 from app.domain.audit import service as audit

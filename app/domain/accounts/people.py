@@ -43,6 +43,12 @@ def get(session: Session, tenant_id: int | None, account_id: int) -> Account:
     return account
 
 
+def is_one_of(session: Session, tenant_id: int | None, actor: str) -> bool:
+    """Whether `actor`, as rows and the audit trail name who acted, is one of these people, gone ones included."""
+    found = select(Account.id).where(Account.tenant_id.is_not_distinct_from(tenant_id), Account.email == actor.lower())
+    return session.scalar(found) is not None
+
+
 def as_told(session: Session, tenant_id: int, actors: Iterable[str], provider: str) -> dict[str, str]:
     """Each of `actors` as the tenant may know it: it learns that the provider acted, and not who of its people.
 

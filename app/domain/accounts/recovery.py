@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.core.errors import Conflict, Invalid
 from app.core.ids import new_id
 from app.db import run_in_transaction
-from app.domain.accounts import links, passwords, service as accounts, sign_in
+from app.domain.accounts import links, passwords, service as accounts, sign_in, throttle
 from app.domain.accounts.links import Purpose
 from app.domain.accounts.models import Account, MailedLink
 from app.domain.audit import service as audit
@@ -25,10 +25,10 @@ def ask_reset(session: Session, email: str, *, address: str, now: datetime) -> N
 
     The same work whether or not somebody has that address: the worker looks, when nobody waits any more.
     """
-    name, place = sign_in.normal_email(email), sign_in.network_of(address)
+    name, place = sign_in.normal_email(email), throttle.network_of(address)
     who = f"reset {name}"  # counted by itself: whoever guesses passwords does not keep the owner from a new one
-    sign_in.refuse_if_throttled(session, who, place, now, most=MOST_RESETS)
-    sign_in.count_attempt(who, place, now, most=MOST_RESETS)
+    throttle.refuse_if_throttled(session, who, place, now, most=MOST_RESETS)
+    throttle.count_attempt(who, place, now, most=MOST_RESETS)
     payload = {"email": name, "address": place}
     run_in_transaction(lambda act: jobs.enqueue(act, RESET, f"{RESET}/{new_id()}", payload, now=now))
 

@@ -137,6 +137,17 @@ def who_may(permission: Permission, *, is_staff: bool) -> frozenset[Role]:
     return grant.staff if is_staff else grant.tenant
 
 
+def roles_to_give(giver: Role, *, giver_is_staff: bool, is_staff: bool) -> tuple[Role, ...]:
+    """The roles of one side that somebody may give there, the one that may most first.
+
+    Staff who change nothing about money give a tenant's people no role that does: it might be their own address.
+    """
+    if is_staff or not giver_is_staff or giver in TABLE[Permission.CHANGE_PLANS].staff:
+        return STAFF_ROLES if is_staff else TENANT_ROLES
+    money = TABLE[Permission.CHANGE_PLANS].tenant | TABLE[Permission.PAY_INVOICES].tenant
+    return tuple(role for role in TENANT_ROLES if role not in money)
+
+
 def fits(role: Role, *, is_staff: bool) -> bool:
     """Whether accounts of this side can have the role."""
     return role in (STAFF_ROLES if is_staff else TENANT_ROLES)

@@ -1,29 +1,23 @@
-"""Signing in: the throttle, and the sign-ins kept on the server. See README.md, "Throttle"."""
+"""Signing in with a password, and the sign-ins kept on the server."""
 
 import hashlib
-import ipaddress
-import math
 import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from app.core.display import Display
 from app.core.errors import Invalid, NotFound, Throttled
-from app.core.ids import new_id
-from app.db import as_moment, db, read_once, rowcount, run_in_transaction
+from app.core.statements import as_moment
+from app.db import read_once, rowcount, run_in_transaction
 from app.domain.accounts import links, passwords
-from app.domain.accounts.models import MARK_LENGTH, Account, MailedLink, SignIn, SignInAttempt
+from app.domain.accounts.models import MARK_LENGTH, Account, MailedLink, SignIn
 from app.domain.accounts.roles import Role
+from app.domain.accounts.throttle import accept_attempt, count_attempt, network_of, refuse_if_throttled
 from app.domain.audit import service as audit
 
-WINDOW = timedelta(minutes=15)
-PER_ACCOUNT_AND_ADDRESS = 5
-PER_ADDRESS = 20
-PER_ACCOUNT = 50
-ATTEMPTS_KEPT = timedelta(days=1)
 SEEN_EVERY = timedelta(minutes=5)
 REFUSED = "account.sign_in_refused"
 NOTED_EVERY = timedelta(minutes=1)  # of refusals by the throttle
@@ -32,23 +26,6 @@ NOTED_EVERY = timedelta(minutes=1)  # of refusals by the throttle
 def normal_email(email: str) -> str:
     """The address as it is kept and compared: lower case, without the blanks around it."""
     return email.replace("\0", "").strip().lower()[:255]
-
-
-def network_of(address: str) -> str:
-    """What one customer of an access provider holds: an IPv4 address or an IPv6 /64.
-
-    >>> network_of("::ffff:192.0.2.7"), network_of("2001:db8:1:2:3::4")
-    ('192.0.2.7', '2001:db8:1:2::/64')
-    """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ipaddress.ip_network((parsed, 64), strict=False))
-        parsed = parsed.ipv4_mapped
-    return str(parsed)
 
 
 def authenticate(session: Session, email: str, password: str, *, address: str, now: datetime) -> Account:
@@ -89,61 +66,12 @@ def _authenticate(session: Session, name: str, password: str, place: str, now: d
     return run_in_transaction(lambda act: _accept(act, account_id, attempt_id, stronger, now))
 
 
-def count_attempt(who: str, place: str, now: datetime, most: int = PER_ACCOUNT) -> int:
-    """Note an attempt as failed, before it is looked at, and return its id. Commits. Raises Throttled."""
-    attempt_id = new_id()
-
-    def note(session: Session) -> None:
-        session.add(SignInAttempt(id=attempt_id, email=who, address=place, at=now, succeeded=False))
-
-    run_in_transaction(note)
-    refuse_if_throttled(db.session(), who, place, now, but=attempt_id, most=most)
-    return attempt_id
-
-
-def accept_attempt(session: Session, attempt_id: int, now: datetime) -> None:
-    """The attempt succeeded; those of long ago are forgotten."""
-    session.execute(update(SignInAttempt).where(SignInAttempt.id == attempt_id).values(succeeded=True))
-    session.execute(delete(SignInAttempt).where(SignInAttempt.at < now - ATTEMPTS_KEPT))
-
-
 def _accept(session: Session, account_id: int, attempt_id: int, stronger: str | None, now: datetime) -> Account:
     accept_attempt(session, attempt_id, now)
     account = session.get_one(Account, account_id)
     if stronger:
         account.password_hash = stronger
     return account
-
-
-def refuse_if_throttled(
-    session: Session, who: str, place: str, now: datetime, *, but: int = 0, most: int = PER_ACCOUNT
-) -> None:
-    """Raise Throttled where too many attempts but `but` failed within the window; `most` of all those of `who`."""
-    by_email, by_place = SignInAttempt.email == who, SignInAttempt.address == place
-    free = [
-        _free_at(session, PER_ACCOUNT_AND_ADDRESS, now, by_email, by_place, SignInAttempt.id != but),
-        _free_at(session, PER_ADDRESS, now, by_place, SignInAttempt.id != but),
-        _free_at(session, most, now, by_email, SignInAttempt.id != but),
-    ]
-    if free[2] and _signed_in_before(session, who, place):
-        free[2] = None  # guesses made elsewhere must not lock the owner out of the usual place
-    until = max((at for at in free if at), default=None)
-    if until:
-        seconds = max(1, math.ceil((until - now).total_seconds()))
-        raise Throttled("too_many_attempts", "Too many attempts. Try again later.", retry_after=seconds)
-
-
-def _free_at(session: Session, limit: int, now: datetime, *which: ColumnElement[bool]) -> datetime | None:
-    """When fewer than `limit` failures will lie within the window, or None when that is so already."""
-    counted = (*which, SignInAttempt.at > now - WINDOW, SignInAttempt.succeeded.is_(False))
-    newest = select(SignInAttempt.at).where(*counted).order_by(SignInAttempt.at.desc())
-    at = session.scalar(newest.offset(limit - 1).limit(1))
-    return at + WINDOW if at else None
-
-
-def _signed_in_before(session: Session, email: str, place: str) -> bool:
-    known = select(SignIn.account_id).join(SignIn.account).where(Account.email == email, SignIn.address == place)
-    return session.scalar(known.limit(1)) is not None
 
 
 def open_session(session: Session, account: Account, *, address: str, user_agent: str, now: datetime) -> str:

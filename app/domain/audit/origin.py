@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
+# Entries from before kinds were kept have "".
 STAFF, USER, KEY, VISITOR, WORKER, COMMAND_LINE = "staff", "user", "key", "visitor", "worker", "command_line"
-KINDS = (STAFF, USER, KEY, VISITOR, WORKER, COMMAND_LINE)  # "" for entries from before kinds were kept
 
 
 class Origin(NamedTuple):

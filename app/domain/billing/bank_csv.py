@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from io import StringIO
+from itertools import islice
 
 from app.core.errors import Invalid
 from app.core.money import MAX_MICROS, MICROS
 
 MOST_LINES = 5_000
+MOST_COLUMNS = 100
+MOST_HEADS = 30  # some banks put the account above
 # How banks head their columns, in small letters and without marks.
 _HEADS = {
     "day": ("bookingdate", "buchungstag", "buchungsdatum", "date", "datum", "transactiondate", "completeddate",
@@ -53,10 +56,15 @@ class Unread:
 def read(content: str, currency: str) -> list[BankLine | Unread]:
     """The lines of a file with a header, whatever separates its columns; `currency` where no column says it.
 
-    Raises Invalid (`unreadable_csv`, `too_many_rows`) for a file without a day, an amount and a text.
+    Raises Invalid (`unreadable_csv`, `too_many_rows`) for a file without a day, an amount and a text. Of a file that is
+    too long no more is read than tells that it is.
     """
     content = content.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").replace("\0", "")
-    rows = list(csv.reader(StringIO(content, newline=""), delimiter=_separator(content)))
+    reader = csv.reader(StringIO(content, newline=""), delimiter=_separator(content))
+    try:
+        rows = list(islice(reader, MOST_HEADS + MOST_LINES + 1))
+    except csv.Error as error:
+        raise Invalid("unreadable_csv", f"Line {reader.line_num} cannot be read: {error}.", field="file") from None
     at, columns = _header(rows)
     if len(rows) - at > MOST_LINES:
         raise Invalid("too_many_rows", f"At most {MOST_LINES:,} lines at once.", field="file")
@@ -105,13 +113,14 @@ def parse_day(text: str) -> date:
 
 
 def _separator(content: str) -> str:
-    head = next((line for line in content.splitlines() if len(_known(re.split(r"[;,\t]", line))) >= 2), "")
+    lines = islice(StringIO(content, newline=None), MOST_HEADS)
+    head = next((line for line in lines if len(_known(re.split(r"[;,\t]", line))) >= 2), "")
     return max(";,\t", key=head.count)
 
 
 def _header(rows: Sequence[Sequence[str]]) -> tuple[int, dict[str, list[int]]]:
     """Where the lines begin, and the columns by what they hold."""
-    for at, row in enumerate(rows[:30], 1):  # some banks put the account above
+    for at, row in enumerate(rows[:MOST_HEADS], 1):
         columns = _known(row)
         if {"day", "amount", "text"} <= columns.keys():
             return at, columns
@@ -119,7 +128,7 @@ def _header(rows: Sequence[Sequence[str]]) -> tuple[int, dict[str, list[int]]]:
 
 
 def _known(row: Sequence[str]) -> dict[str, list[int]]:
-    heads = [_plain(cell) for cell in row]
+    heads = [_plain(cell) for cell in row[:MOST_COLUMNS]]
     found = {what: [heads.index(name) for name in names if name in heads] for what, names in _HEADS.items()}
     return {what: places for what, places in found.items() if places}
 

@@ -4,14 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from app.core.ids import new_id, new_ids
-from app.db import insert_new
+from app.db import among, insert_new
 from app.domain.billing import lines, profiles
 from app.domain.billing.due import PERIOD, Due
 from app.domain.billing.figures import Figures, Supposed
@@ -92,8 +93,16 @@ def draft_one(session: Session, due: Due, terms: Terms, *, now: datetime) -> Inv
 def due_of(session: Session, found: Iterable[Invoice]) -> dict[int, Due]:
     """What each invoice is about, by its id. One statement."""
     found = list(found)
-    key = tuple_(Subscription.tenant_id, Subscription.id)
-    rows = session.scalars(select(Subscription).where(key.in_([(row.tenant_id, row.subscription_id) for row in found])))
+    rows = session.scalars(
+        select(Subscription).where(
+            among(
+                session,
+                {(row.tenant_id, row.subscription_id) for row in found},
+                Subscription.tenant_id,
+                Subscription.id,
+            )
+        )
+    )
     by_id = {row.id: row for row in rows}
     return {
         row.id: Due(by_id[row.subscription_id], _period_of(by_id[row.subscription_id], row), row.reason)
@@ -111,20 +120,20 @@ def redraft(session: Session, found: Sequence[Invoice], terms: Terms) -> set[int
         return set()
     dues = due_of(session, found)
     reckoning = Reckoning(session, list(dues.values()), terms)
-    stored = lines_by_invoice(session, found)
+    stored = _stored_lines(session, found)
     changed = []
     for invoice in found:
-        before = [as_line(row) for row in stored[invoice.id]]
+        before = stored[invoice.id]
         now_lines = reckoning.lines_of(dues[invoice.id], [line for line in before if line.kind == lines.ONE_OFF])
         totals = reckoning.totals_of(now_lines, invoice.currency)
-        invoice.printed = reckoning.printed(invoice.tenant, totals)
+        printed = reckoning.printed(invoice.tenant, totals)
+        if invoice.printed != printed:
+            invoice.printed = printed
         if now_lines != before or totals.total_micros != invoice.total_micros:
             invoice.net_micros, invoice.tax_micros = totals.net_micros, totals.tax_micros
             invoice.tax_within_micros, invoice.total_micros = totals.tax_within_micros, totals.total_micros
             invoice.cost_micros = sum(line.cost_micros for line in now_lines)
             changed.append((invoice, now_lines, totals))
-            for row in stored[invoice.id]:
-                session.expunge(row)
     session.flush()
     _drop_lines(session, [invoice for invoice, _, _ in changed])
     write_lines(session, [(invoice.tenant_id, invoice.id, rows, totals) for invoice, rows, totals in changed])
@@ -133,16 +142,31 @@ def redraft(session: Session, found: Sequence[Invoice], terms: Terms) -> set[int
 
 def lines_by_invoice(session: Session, found: Sequence[Invoice]) -> dict[int, list[InvoiceLine]]:
     """The lines of these invoices in their order. One statement."""
-    key = tuple_(InvoiceLine.tenant_id, InvoiceLine.invoice_id)
-    rows = session.scalars(
-        select(InvoiceLine)
-        .where(key.in_([(row.tenant_id, row.id) for row in found]))
-        .order_by(InvoiceLine.tenant_id, InvoiceLine.invoice_id, InvoiceLine.position)
-    )
     by_invoice: dict[int, list[InvoiceLine]] = defaultdict(list)
-    for row in rows:
+    for row in session.scalars(_of_invoices(session, select(InvoiceLine), found)):
         by_invoice[row.invoice_id].append(row)
     return by_invoice
+
+
+def _stored_lines(session: Session, found: Sequence[Invoice]) -> dict[int, list[Line]]:
+    """The same as plain figures, straight from their columns: a bill run reads a great many."""
+    columns = (InvoiceLine.invoice_id, *(getattr(InvoiceLine, name) for name in _LINE_FIELDS))
+    by_invoice: dict[int, list[Line]] = defaultdict(list)
+    for invoice_id, *values in session.execute(_of_invoices(session, select(*columns), found)):
+        by_invoice[invoice_id].append(Line(*values))
+    return by_invoice
+
+
+def _of_invoices(session: Session, statement: Select[Any], found: Sequence[Invoice]) -> Select[Any]:
+    return statement.where(_belonging_to(session, found)).order_by(
+        InvoiceLine.tenant_id, InvoiceLine.invoice_id, InvoiceLine.position
+    )
+
+
+def _belonging_to(session: Session, found: Sequence[Invoice]) -> ColumnElement[bool]:
+    """The condition on the lines of these invoices."""
+    keys = [(row.tenant_id, row.id) for row in found]
+    return among(session, keys, InvoiceLine.tenant_id, InvoiceLine.invoice_id)
 
 
 def as_line(row: InvoiceLine) -> Line:
@@ -175,7 +199,12 @@ def values_of(line: Line) -> dict[str, Any]:
 
 def taxes_of(totals: Totals) -> list[dict[str, Any]]:
     """The taxes as an invoice keeps them."""
-    return [{**asdict(tax.rate), "net_micros": tax.net_micros, "tax_micros": tax.tax_micros} for tax in totals.taxes]
+    return [{**_kept(tax.rate), "net_micros": tax.net_micros, "tax_micros": tax.tax_micros} for tax in totals.taxes]
+
+
+@lru_cache
+def _kept(rate: Rate) -> dict[str, Any]:
+    return asdict(rate)
 
 
 def rate_of(kept: dict[str, Any]) -> Rate:
@@ -213,11 +242,8 @@ def _made(reckoning: Reckoning, due: Due, now: datetime, bill_run_id: int | None
 
 def _drop_lines(session: Session, found: Sequence[Invoice]) -> None:
     if found:
-        key = tuple_(InvoiceLine.tenant_id, InvoiceLine.invoice_id)
         session.execute(
-            delete(InvoiceLine)
-            .where(key.in_([(row.tenant_id, row.id) for row in found]))
-            .execution_options(synchronize_session=False)
+            delete(InvoiceLine).where(_belonging_to(session, found)).execution_options(synchronize_session=False)
         )
 
 
@@ -241,7 +267,7 @@ def _in_quarantine(session: Session, tenants: set[int]) -> set[int]:
         session.scalars(
             select(TenantName.tenant_id)
             .join(Quarantined, func.lower(Quarantined.tenant_ref) == TenantName.name)
-            .where(Quarantined.resolved_at.is_(None), TenantName.tenant_id.in_(tenants))
+            .where(Quarantined.resolved_at.is_(None), among(session, tenants, TenantName.tenant_id))
             .distinct()
         )
     )
@@ -251,7 +277,7 @@ def _last_totals(session: Session, tenants: set[int]) -> dict[int, int]:
     """What the newest issued invoice about a period came to, by subscription."""
     newest = (
         select(Invoice.tenant_id, func.max(Invoice.id).label("id"))
-        .where(Invoice.tenant_id.in_(tenants), Invoice.reason == PERIOD, Invoice.status != "draft")
+        .where(among(session, tenants, Invoice.tenant_id), Invoice.reason == PERIOD, Invoice.status != "draft")
         .group_by(Invoice.tenant_id, Invoice.subscription_id)
         .subquery()
     )

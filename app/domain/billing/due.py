@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.core.periods import Period
+from app.db import among
 from app.domain.billing.models import Invoice
 from app.domain.billing.terms import Terms
 from app.domain.subscriptions import service as subscriptions
@@ -42,8 +43,7 @@ def _billed(session: Session, found: Sequence[Subscription]) -> dict[int, dict[s
     rows = session.execute(
         select(Invoice.subscription_id, Invoice.reason, func.max(Invoice.period_on))
         .where(
-            Invoice.tenant_id.in_({each.tenant_id for each in found}),
-            Invoice.subscription_id.in_({each.id for each in found}),
+            among(session, [(each.tenant_id, each.id) for each in found], Invoice.tenant_id, Invoice.subscription_id),
             Invoice.reason.in_((START, PERIOD)),
         )
         .group_by(Invoice.subscription_id, Invoice.reason)

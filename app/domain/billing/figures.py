@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, lazyload
 
 from app.core.periods import Period
+from app.db import among
 from app.domain.billing import lines
 from app.domain.billing.due import PERIOD, START, Due
 from app.domain.billing.lines import Line, Priced, Used
@@ -143,8 +144,12 @@ class Figures:
         rows = self._session.scalars(
             select(segment)
             .where(
-                segment.tenant_id.in_({due.subscription.tenant_id for due in dues}),
-                segment.subscription_id.in_({due.subscription.id for due in dues}),
+                among(
+                    self._session,
+                    {(due.subscription.tenant_id, due.subscription.id) for due in dues},
+                    segment.tenant_id,
+                    segment.subscription_id,
+                )
             )
             .order_by(segment.started_at, segment.id)
         )
@@ -170,7 +175,7 @@ class Figures:
         row = MeterBeyond
         rows = self._session.execute(
             select(row.tenant_id, row.period_on, row.resource_code, row.price_micros, row.quantity).where(
-                tuple_(row.tenant_id, row.period_on).in_(list(keys)), CHARGE
+                among(self._session, keys, row.tenant_id, row.period_on), CHARGE
             )
         )
         return _by_key(rows)
@@ -179,7 +184,7 @@ class Figures:
         row = UsageRecord
         rows = self._session.execute(
             select(row.tenant_id, row.period_on, row.resource_code, row.beyond_price_micros, func.sum(row.beyond))
-            .where(row.late, tuple_(row.tenant_id, row.period_on).in_(list(keys)), row.beyond_as == "charge")
+            .where(row.late, among(self._session, keys, row.tenant_id, row.period_on), row.beyond_as == "charge")
             .group_by(row.tenant_id, row.period_on, row.resource_code, row.beyond_price_micros)
         )
         return _by_key(rows)
@@ -190,7 +195,7 @@ class Figures:
             return {}
         of_period = self._session.execute(
             select(Invoice.tenant_id, Invoice.period_on).where(
-                tuple_(Invoice.tenant_id, Invoice.period_on).in_(list(keys)),
+                among(self._session, keys, Invoice.tenant_id, Invoice.period_on),
                 Invoice.reason == PERIOD,
                 Invoice.status != "draft",
             )
@@ -201,7 +206,7 @@ class Figures:
             select(line.tenant_id, line.usage_on, line.resource_code, line.price_micros, func.sum(line.quantity))
             .join(Invoice, (Invoice.tenant_id == line.tenant_id) & (Invoice.id == line.invoice_id))
             .where(
-                tuple_(line.tenant_id, line.usage_on).in_(list(keys)),
+                among(self._session, keys, line.tenant_id, line.usage_on),
                 Invoice.status != "draft",
                 Invoice.kind == "invoice",
             )

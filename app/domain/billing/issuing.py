@@ -4,13 +4,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.core.money import format_micros
-from app.db import LostRace, insert_new, rowcount
+from app.db import LostRace, among, insert_new, rowcount
 from app.domain.billing import ledger, payments, profiles
 from app.domain.billing.drafting import CHANGED, redraft
 from app.domain.billing.due import PERIOD, START
@@ -50,7 +52,7 @@ def issue(
     """
     balances = ledger.take(session, {(row.tenant_id, row.currency) for row in found})
     drafts = drafts_among(session, found)
-    subscriptions.close_many_before(session, _first_open(drafts))
+    subscriptions.close_before(session, _first_open(drafts))
     changed_ids = redraft(session, drafts, terms)
     changed = [row for row in drafts if row.id in changed_ids and not keep_changed]
     for row in changed:
@@ -63,11 +65,13 @@ def issue(
 
 def drafts_among(session: Session, found: Sequence[Invoice]) -> list[Invoice]:
     """Those that are drafts still, as they stand."""
-    key = tuple_(Invoice.tenant_id, Invoice.id)
     return list(
         session.scalars(
             select(Invoice)
-            .where(key.in_([(row.tenant_id, row.id) for row in found]), Invoice.status == "draft")
+            .where(
+                among(session, [(row.tenant_id, row.id) for row in found], Invoice.tenant_id, Invoice.id),
+                Invoice.status == "draft",
+            )
             .order_by(Invoice.tenant_id, Invoice.id)
             .execution_options(populate_existing=True)
         )
@@ -112,8 +116,7 @@ def number(session: Session, ready: Sequence[Invoice], terms: Terms, now: dateti
                     "open_micros": max(0, row.total_micros) if row.kind == "invoice" else 0,
                 }
             )
-    _write_numbers(session, values)
-    _reload(session, ready)
+    _write_numbers(session, ready, values)
     events.tell(session, events.INVOICE_FINAL, map(_as_event, ready), now=now)
     if terms.mails:
         about = {f"{MAIL}/{row.id}": {"tenant_id": row.tenant_id, "invoice_id": row.id} for row in ready}
@@ -150,7 +153,8 @@ def _take_numbers(session: Session, prefix: str, count: int) -> int:
     return last - count + 1
 
 
-def _write_numbers(session: Session, values: list[dict[str, object]]) -> None:
+def _write_numbers(session: Session, ready: Iterable[Invoice], values: list[dict[str, Any]]) -> None:
+    """Into the rows, and into the objects that were read of them."""
     if not values:
         return
     table = Invoice.__table__
@@ -163,15 +167,11 @@ def _write_numbers(session: Session, values: list[dict[str, object]]) -> None:
     )
     if rowcount(written) != len(values):
         raise LostRace
-
-
-def _reload(session: Session, found: Sequence[Invoice]) -> None:
-    key = tuple_(Invoice.tenant_id, Invoice.id)
-    session.scalars(
-        select(Invoice)
-        .where(key.in_([(row.tenant_id, row.id) for row in found]))
-        .execution_options(populate_existing=True)
-    ).all()
+    by_id = {row.id: row for row in ready}
+    for each in values:
+        now_has = {"status": "final", "odd": "", **{name: each[name] for name in names}}
+        for name, value in now_has.items():
+            set_committed_value(by_id[each["of_id"]], name, value)
 
 
 def _charge(session: Session, balances: Balances, ready: Sequence[Invoice], actor: str, now: datetime) -> None:
@@ -193,7 +193,7 @@ def _entry(row: Invoice) -> Movement:
 def _with_credit(session: Session, tenant_ids: Collection[int]) -> list[tuple[int, str]]:
     rows = session.execute(
         select(Payment.tenant_id, Payment.currency)
-        .where(Payment.tenant_id.in_(tenant_ids), Payment.unmatched_micros > 0)
+        .where(among(session, tenant_ids, Payment.tenant_id), Payment.unmatched_micros > 0)
         .distinct()
     )
     return [(row.tenant_id, row.currency) for row in rows]

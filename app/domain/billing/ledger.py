@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, tuple_, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.core.ids import new_id
-from app.db import LostRace, insert_new, rowcount
+from app.db import LostRace, among, insert_new, rowcount
 from app.domain.billing.models import LedgerBalance, LedgerEntry
 from app.domain.metering import prepaid
 
@@ -49,7 +49,7 @@ def take(session: Session, accounts: Iterable[Account]) -> Balances:
     insert_new(session, LedgerBalance, rows, [LedgerBalance.tenant_id, LedgerBalance.currency])
     taken = session.execute(
         update(LedgerBalance)
-        .where(tuple_(LedgerBalance.tenant_id, LedgerBalance.currency).in_(wanted))
+        .where(among(session, wanted, LedgerBalance.tenant_id, LedgerBalance.currency))
         .values(entries=LedgerBalance.entries)
         .returning(LedgerBalance.tenant_id, LedgerBalance.currency, LedgerBalance.balance_micros)
         .execution_options(synchronize_session=False)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid
 from app.core.money import MAX_MICROS
+from app.db import among
 from app.domain.audit import service as audit
 from app.domain.billing import ledger
 from app.domain.billing.lines import PER_MILLION, Rate
@@ -100,7 +101,7 @@ def _found(session: Session, ids: Collection[int]) -> dict[int, Profile]:
     rows = session.execute(
         select(BillingProfile, Prepaid.low_micros)
         .outerjoin(Prepaid, Prepaid.tenant_id == BillingProfile.tenant_id)
-        .where(BillingProfile.tenant_id.in_(ids))
+        .where(among(session, ids, BillingProfile.tenant_id))
     )
     return {
         row.tenant_id: Profile(

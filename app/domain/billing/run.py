@@ -7,9 +7,9 @@ two chunks and never inside one.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -32,7 +32,6 @@ DRAFTING, REVIEW, FINALISING, DONE = "drafting", "review", "finalising", "done"
 _LONG_OVER = timedelta(days=400)  # a subscription that ended before then has its last invoice
 _MAX_ERROR = 200
 MOST_PROBLEMS = 200
-T = TypeVar("T", Subscription, Invoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def _before(session: Session, run_id: int) -> dict[str, int]:
 
 
 def _draft_chunk(session: Session, run: BillRun, after: Any, terms: Terms, now: datetime) -> None:
-    found = _chunk(session, Subscription, select(Subscription).where(_may_be_due(run.as_of)), after)
+    found = session.scalars(_chunk(select(Subscription).where(_may_be_due(run.as_of)), Subscription, after)).all()
 
     def draft(some: Sequence[Subscription]) -> int:
         moves.take_effect(session, now=run.as_of, tenant_ids={each.tenant_id for each in some})
@@ -156,9 +155,10 @@ def _draft_chunk(session: Session, run: BillRun, after: Any, terms: Terms, now: 
 
 
 def _finalise_chunk(session: Session, run: BillRun, after: Any, terms: Terms, now: datetime) -> None:
-    found = _chunk(session, Invoice, select(Invoice).where(*_ready(run.id)), after)
+    keys = select(Invoice.tenant_id, Invoice.id, Invoice.currency).where(*_ready(run.id))
+    found = session.execute(_chunk(keys, Invoice, after)).all()
 
-    def issue(some: Sequence[Invoice]) -> int:
+    def issue(some: Sequence[Any]) -> int:
         return len(issuing.issue(session, some, terms, actor=run.started_by, now=now).issued)
 
     finalised, problems = _one_by_one_if_need_be(session, found, issue)
@@ -170,7 +170,7 @@ def _finalise_chunk(session: Session, run: BillRun, after: Any, terms: Terms, no
 
 
 def _one_by_one_if_need_be(
-    session: Session, found: Sequence[T], act: Callable[[Sequence[T]], int]
+    session: Session, found: Sequence[Any], act: Callable[[Sequence[Any]], int]
 ) -> tuple[int, list[dict[str, str]]]:
     """`act` on all of them at once; where that fails on each by itself, so that one cannot stop the others."""
     try:
@@ -200,14 +200,14 @@ def _is_lost_race(error: Exception) -> bool:
     return isinstance(error, LostRace)
 
 
-def _chunk(session: Session, model: type[T], statement: Select[T], after: Any) -> Sequence[T]:
-    place = tuple_(model.tenant_id, model.id)
+def _chunk(statement: Any, model: type[Subscription | Invoice], after: Any) -> Any:
+    """The next rows in the order of their keys."""
     if after is not None:
-        statement = statement.where(place > after)
-    return session.scalars(statement.order_by(model.tenant_id, model.id).limit(CHUNK)).all()
+        statement = statement.where(tuple_(model.tenant_id, model.id) > after)
+    return statement.order_by(model.tenant_id, model.id).limit(CHUNK)
 
 
-def _key(row: Subscription | Invoice) -> list[int]:
+def _key(row: Any) -> list[int]:
     return [row.tenant_id, row.id]
 
 

@@ -38,10 +38,11 @@ class Terms:
     tax_code: str = "none"
     late_days: int = 2
     mails: bool = False  # what is issued goes to its tenant by mail
+    quotes_hold: timedelta = timedelta(minutes=15)
 
     @classmethod
     def of(cls, settings: Settings, logo: str = "") -> "Terms":
-        """The terms that the settings say; `logo` is for what is drafted with them."""
+        """The terms that the settings say; `logo` is for what is drafted with them. See `terms` of app/branding.py."""
         lines = (line.strip() for line in settings.PROVIDER_ADDRESS.split("|"))
         issuer = Issuer(
             settings.PROVIDER_NAME,
@@ -61,6 +62,7 @@ class Terms:
             settings.TAX_RATE,
             settings.LATE_USAGE_DAYS,
             settings.MAIL_INVOICES,
+            timedelta(minutes=settings.QUOTE_MINUTES),
         )
 
     def prefix_on(self, day: date) -> str:

@@ -69,7 +69,6 @@ def make(
     effect: Effect,
     terms: Terms,
     *,
-    valid_for: timedelta,
     actor: str,
     now: datetime,
 ) -> Quote:
@@ -95,7 +94,7 @@ def make(
         fingerprint=_fingerprint(tenant, subscription, package, effect, found, shown, now),
         made_at=now,
         made_by=actor,
-        valid_until=now + valid_for,
+        valid_until=now + terms.quotes_hold,
     )
     quote.package, quote.before = package, subscription.package if subscription else None
     session.add(quote)
@@ -130,7 +129,6 @@ def accept(
     quote_id: int,
     terms: Terms,
     *,
-    valid_for: timedelta,
     actor: str,
     now: datetime,
 ) -> Outcome:
@@ -143,8 +141,8 @@ def accept(
         return Outcome(quote)
     moves.take_effect(session, now=now, tenant_ids=[tenant.id])
     if not holds(session, tenant, quote, terms, now=now):
-        arguments = (session, tenant, quote.package, _effect(quote), terms)
-        return Outcome(make(*arguments, valid_for=valid_for, actor=actor, now=now), is_stale=True)
+        fresh = make(session, tenant, quote.package, _effect(quote), terms, actor=actor, now=now)
+        return Outcome(fresh, is_stale=True)
     taken = session.execute(
         update(Quote)
         .where(Quote.tenant_id == tenant.id, Quote.id == quote.id, Quote.accepted_at.is_(None))

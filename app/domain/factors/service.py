@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound, Throttled
 from app.db import db, run_in_transaction
-from app.domain.accounts import sign_in
+from app.domain.accounts import sign_in, throttle
 from app.domain.accounts.links import tell
 from app.domain.accounts.models import Account
 from app.domain.audit import service as audit
@@ -103,7 +103,7 @@ def prove(account_id: int | None, spend: Callable[[Session], T], *, address: str
     cannot slip through together. Raises Throttled. Not to be called inside a unit of work.
     """
     try:
-        return _prove(account_id, spend, sign_in.network_of(address), now)
+        return _prove(account_id, spend, throttle.network_of(address), now)
     except (Invalid, Throttled) as error:
         code = error.code
         run_in_transaction(lambda session: _note_refused(session, account_id, code, now))
@@ -112,12 +112,12 @@ def prove(account_id: int | None, spend: Callable[[Session], T], *, address: str
 
 def _prove(account_id: int | None, spend: Callable[[Session], T], place: str, now: datetime) -> T:
     who = f"factor of {account_id}" if account_id else f"passkey from {place}"
-    sign_in.refuse_if_throttled(db.session(), who, place, now, most=MOST_FAILURES)
-    attempt_id = sign_in.count_attempt(who, place, now, most=MOST_FAILURES)
+    throttle.refuse_if_throttled(db.session(), who, place, now, most=MOST_FAILURES)
+    attempt_id = throttle.count_attempt(who, place, now, most=MOST_FAILURES)
 
     def act(session: Session) -> T:
         found = spend(session)
-        sign_in.accept_attempt(session, attempt_id, now)
+        throttle.accept_attempt(session, attempt_id, now)
         return found
 
     return run_in_transaction(act)

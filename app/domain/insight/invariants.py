@@ -26,7 +26,7 @@ class Check:
     sql: str
 
 
-def _sums(code: str, expected: str, found: str) -> Check:
+def sums(code: str, expected: str, found: str) -> Check:
     """Both selects give (tenant_id, resource, period, what, amount); their sums by the first four are the same."""
     return Check(
         code,
@@ -49,17 +49,17 @@ FROM meter m JOIN resource c ON c.code = m.resource_code WHERE c.kind = '{kind}'
 
 # Both ways: meters without records and records without meters differ, too.
 _METERS = (
-    _sums(
+    sums(
         "meter_used",
         "SELECT tenant_id, resource_code, period_on, '', quantity FROM usage_record",
         _meters("used", "metered"),
     ),
-    _sums(
+    sums(
         "meter_records",
         "SELECT tenant_id, resource_code, period_on, '', 1 FROM usage_record",
         _meters("records", "metered"),
     ),
-    _sums(
+    sums(
         "meter_beyond",
         """
 SELECT tenant_id, resource_code, period_on, beyond_as || ' at ' || CAST(beyond_price_micros AS TEXT), beyond
@@ -68,12 +68,12 @@ FROM usage_record WHERE beyond <> 0""",
 SELECT tenant_id, resource_code, period_on, beyond_as || ' at ' || CAST(price_micros AS TEXT), quantity
 FROM meter_beyond""",
     ),
-    _sums(
+    sums(
         "day_quantity",
         "SELECT tenant_id, resource_code, NULL, '', quantity FROM usage_record",
         "SELECT tenant_id, resource_code, NULL, '', quantity FROM usage_day",
     ),
-    _sums(
+    sums(
         "day_records",
         "SELECT tenant_id, resource_code, NULL, '', 1 FROM usage_record",
         "SELECT tenant_id, resource_code, NULL, '', records FROM usage_day",
@@ -107,12 +107,12 @@ FROM usage_record WHERE reverses_id IS NOT NULL GROUP BY tenant_id, reverses_id 
 )
 
 _HOLDS = (
-    _sums(
+    sums(
         "on_hold",
         "SELECT tenant_id, resource_code, period_on, '', granted FROM hold WHERE ended_at IS NULL",
         "SELECT tenant_id, resource_code, period_on, '', on_hold FROM meter",
     ),
-    _sums(
+    sums(
         "calls_in_progress",
         """
 SELECT tenant_id, 'concurrent_calls', :no_period, '', 1
@@ -135,13 +135,13 @@ FROM hold WHERE ended_at IS NULL AND ended_as <> ''
 )
 
 _ALLOCATIONS = (
-    _sums(
+    sums(
         "allocated",
         """
 SELECT tenant_id, resource_code, :no_period, '', 1 FROM allocation WHERE released_at IS NULL""",
         _meters("used", "allocated"),
     ),
-    _sums(
+    sums(
         "numbers",
         """
 SELECT tenant_id, 'dids', NULL, 'allocation ' || CAST(id AS TEXT), 1
@@ -157,7 +157,7 @@ _SUBSCRIPTIONS = (
 SELECT tenant_id, '', NULL, 'live subscriptions', 1, count(*)
 FROM subscription WHERE ended_at IS NULL GROUP BY tenant_id HAVING count(*) > 1""",
     ),
-    _sums(
+    sums(
         "open_segment",
         """
 SELECT tenant_id, '', NULL, 'subscription ' || CAST(id AS TEXT) || ' on package ' || CAST(package_id AS TEXT), 1
@@ -194,6 +194,17 @@ SELECT s.tenant_id, '', NULL, 'subscription ' || CAST(s.id AS TEXT) || ' ' || s.
 FROM subscription s JOIN tenant t ON t.id = s.tenant_id
 WHERE s.ended_at IS NULL AND (s.status = 'suspended') <> (t.status = 'suspended')""",
     ),
+    # A period that was billed takes no more usage, whatever became of its invoice.
+    Check(
+        "billed_periods_closed",
+        """
+SELECT s.tenant_id, '', b.end_on, 'subscription ' || CAST(s.id AS TEXT) || ' open from ' || CAST(s.open_from AS TEXT),
+       1, 0
+FROM subscription s JOIN (
+    SELECT tenant_id, subscription_id, max(period_end_on) AS end_on FROM invoice
+    WHERE reason = 'period' AND status <> 'draft' GROUP BY tenant_id, subscription_id) b
+ON b.tenant_id = s.tenant_id AND b.subscription_id = s.id WHERE s.open_from < b.end_on""",
+    ),
 )
 
 _QUARANTINE = (
@@ -212,87 +223,25 @@ FROM quarantined WHERE (resolved_at IS NULL) <> (resolution = '')""",
     ),
 )
 
-_MONEY = (
-    _sums(
-        "ledger_balance",
-        "SELECT tenant_id, '', NULL, currency, amount_micros FROM ledger_entry",
-        "SELECT tenant_id, '', NULL, currency, balance_micros FROM ledger_balance",
-    ),
-    _sums(
-        "prepaid_credit",
-        """
-SELECT p.tenant_id, '', NULL, p.currency, -e.amount_micros
-FROM prepaid p JOIN ledger_entry e ON e.tenant_id = p.tenant_id AND e.currency = p.currency""",
-        "SELECT tenant_id, '', NULL, currency, credit_micros FROM prepaid",
-    ),
+_CATALOG = (
     Check(
-        "prepaid_tax",
+        "current_revision",
         """
-SELECT p.tenant_id, '', NULL, 'tax on top, per million', CASE WHEN r.inclusive THEN 0 ELSE r.ppm END, p.tax_ppm
-FROM prepaid p JOIN billing_profile b ON b.tenant_id = p.tenant_id JOIN tax_rate r ON r.code = b.tax_code
-WHERE p.tax_ppm <> CASE WHEN r.inclusive THEN 0 ELSE r.ppm END""",
+SELECT CAST(NULL AS BIGINT), '', NULL, 'package ' || p.code, n.newest, coalesce(r.number, 0)
+FROM package p JOIN (SELECT package_id, max(number) AS newest FROM package_revision GROUP BY package_id) n
+    ON n.package_id = p.id
+LEFT JOIN package_revision r ON r.id = p.revision_id AND r.package_id = p.id
+WHERE coalesce(r.number, 0) <> n.newest""",
     ),
-    _sums(
-        "open_and_credit",
-        "SELECT tenant_id, '', NULL, currency, balance_micros FROM ledger_balance",
-        """
-SELECT tenant_id, '', NULL, currency, open_micros FROM invoice
-UNION ALL SELECT tenant_id, '', NULL, currency, -unmatched_micros FROM payment""",
-    ),
-    _sums(
-        "payment_matches",
-        """
-SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), amount_micros FROM payment WHERE amount_micros > 0""",
-        """
-SELECT tenant_id, '', NULL, 'payment ' || CAST(payment_id AS TEXT), amount_micros FROM payment_match
-UNION ALL SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), unmatched_micros FROM payment""",
-    ),
-    _sums(
-        "invoice_lines",
-        "SELECT tenant_id, '', NULL, 'invoice ' || CAST(invoice_id AS TEXT), amount_micros FROM invoice_line",
-        "SELECT tenant_id, '', NULL, 'invoice ' || CAST(id AS TEXT), net_micros + tax_within_micros FROM invoice",
-    ),
-    _sums(
-        "invoice_margin",
-        """
-SELECT tenant_id, '', NULL, 'net of invoice ' || CAST(invoice_id AS TEXT), net_micros FROM invoice_line
-UNION ALL SELECT tenant_id, '', NULL, 'cost of invoice ' || CAST(invoice_id AS TEXT), cost_micros FROM invoice_line""",
-        """
-SELECT tenant_id, '', NULL, 'net of invoice ' || CAST(id AS TEXT), net_micros FROM invoice
-UNION ALL SELECT tenant_id, '', NULL, 'cost of invoice ' || CAST(id AS TEXT), cost_micros FROM invoice""",
-    ),
-    # The last period that was billed may still have something on its next invoice.
+)
+
+_TENANTS = (
     Check(
-        "usage_lines",
+        "suspended_since",
         """
-WITH billed (tenant_id, period_on) AS (
-         SELECT tenant_id, period_on FROM invoice i WHERE reason = 'period' AND status <> 'draft' AND EXISTS (
-             SELECT 1 FROM invoice n WHERE n.tenant_id = i.tenant_id AND n.subscription_id = i.subscription_id
-             AND n.reason = 'period' AND n.status <> 'draft' AND n.period_on > i.period_on)),
-     entry (tenant_id, resource, period, price, expected, found) AS (
-         SELECT tenant_id, resource_code, period_on, price_micros, quantity, 0 FROM meter_beyond
-         WHERE beyond_as = 'charge'
-         UNION ALL SELECT l.tenant_id, l.resource_code, l.usage_on, l.price_micros, 0, l.quantity FROM invoice_line l
-         JOIN invoice i ON i.tenant_id = l.tenant_id AND i.id = l.invoice_id
-         WHERE l.usage_on IS NOT NULL AND i.status <> 'draft' AND i.kind = 'invoice')
-SELECT e.tenant_id, e.resource, e.period, 'at ' || CAST(e.price AS TEXT), sum(e.expected), sum(e.found)
-FROM entry e JOIN billed b ON b.tenant_id = e.tenant_id AND b.period_on = e.period
-GROUP BY e.tenant_id, e.resource, e.period, e.price HAVING sum(e.expected) <> sum(e.found)""",
-    ),
-    Check(
-        "billed_once",
-        """
-SELECT tenant_id, '', period_on, 'invoices for ' || reason, 1, count(*) FROM invoice
-GROUP BY tenant_id, subscription_id, period_on, reason HAVING count(*) > 1""",
-    ),
-    Check(
-        "number_gaps",
-        """
-SELECT CAST(NULL AS BIGINT), '', NULL, 'series ' || s.prefix, s.last, count(DISTINCT i.number)
-FROM number_series s LEFT JOIN invoice i ON substr(i.number, 1, length(s.prefix)) = s.prefix AND NOT EXISTS (
-    SELECT 1 FROM number_series longer WHERE length(longer.prefix) > length(s.prefix)
-    AND substr(i.number, 1, length(longer.prefix)) = longer.prefix)
-GROUP BY s.prefix, s.last HAVING count(DISTINCT i.number) <> s.last""",
+SELECT id, '', NULL, status, CASE WHEN status = 'suspended' THEN 1 ELSE 0 END,
+       CASE WHEN suspended_at IS NULL THEN 0 ELSE 1 END
+FROM tenant WHERE (status = 'suspended') <> (suspended_at IS NOT NULL)""",
     ),
 )
 
@@ -309,4 +258,15 @@ WHERE (f.has = 1) <> a.has_second_factor""",
     ),
 )
 
-CHECKS = (*_METERS, *_RECORDS, *_HOLDS, *_ALLOCATIONS, *_SUBSCRIPTIONS, *_LIVES, *_QUARANTINE, *_MONEY, *_ACCOUNTS)
+CHECKS = (
+    *_METERS,
+    *_RECORDS,
+    *_HOLDS,
+    *_ALLOCATIONS,
+    *_SUBSCRIPTIONS,
+    *_LIVES,
+    *_QUARANTINE,
+    *_CATALOG,
+    *_TENANTS,
+    *_ACCOUNTS,
+)

@@ -10,15 +10,19 @@ from sqlalchemy.orm import Session
 
 from app.db import UtcDateTime
 from app.domain.audit import chain
-from app.domain.insight.invariants import CHECKS, OVERDUE, Check
+from app.domain.insight import invariants, money_invariants
+from app.domain.insight.invariants import OVERDUE, Check
 from app.domain.metering import opening
 from app.domain.metering.models import NO_PERIOD
+from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
 
 CHUNK = 500  # differences read at once
 CARRIED_IN = "carried_in"  # what lives on is no sum: it is recounted period by period
+TENANT_NAMES = "tenant_names"  # in lower case as Python has it, not as the database does
 AUDIT_CHAIN = "audit_chain"
-CODES = (*(check.code for check in CHECKS), CARRIED_IN, AUDIT_CHAIN)
+CHECKS = (*invariants.CHECKS, *money_invariants.CHECKS)
+CODES = (*(check.code for check in CHECKS), CARRIED_IN, TENANT_NAMES, AUDIT_CHAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ def differences(session: Session, *, now: datetime) -> Iterator[Difference]:
         for slug, resource, period, what, expected, found in rows:
             yield Difference(check.code, slug or "", resource, period or "", what, int(expected), int(found))
     yield from _carried_in(session)
+    for slug, what, wanted, kept in tenants.recount_names(session):
+        yield Difference(TENANT_NAMES, slug, "", "", what, wanted, kept)
     if found := chain.first_break(session):
         yield Difference(AUDIT_CHAIN, "", "", "", found.what, found.expected, found.found)
 

@@ -11,6 +11,7 @@ from app import driver
 from app.db import LostRace
 from app.domain.metering import opening
 from app.domain.metering.holds import CONCURRENT
+from app.domain.metering.models import NO_PERIOD
 from app.domain.metering.opening import MeterKey
 from app.domain.metering.store import AT_LIMIT
 
@@ -25,6 +26,17 @@ class LimitedMeter:
     included: int | None
     at_limit: str
     rolls_over: bool = False
+
+    @classmethod
+    def of(cls, row: Any, period_on: date) -> "LimitedMeter":
+        """That of a caller's or a hold's resource, in the period that begins then."""
+        at_limit, rolls_over = row.at_limit or "block", bool(row.rolls_over)
+        return cls(row.tenant_id, row.resource_code, period_on, row.included, at_limit, rolls_over)
+
+    @classmethod
+    def of_calls(cls, row: Any) -> "LimitedMeter":
+        """That of the tenant's calls in progress."""
+        return cls(row.tenant_id, CONCURRENT, NO_PERIOD, row.calls_included, row.calls_at_limit or "block")
 
     @property
     def blocks_at(self) -> int | None:

@@ -5,9 +5,9 @@ A grant is one conditional upsert of the meter, so that simultaneous calls never
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -20,72 +20,11 @@ from app.core.periods import Interval, period_days
 from app.core.quantities import billed_quantity, whole_steps
 from app.domain.metering import call_store, holds, limit_events, prepaid, store
 from app.domain.metering.call_store import LimitedMeter, Standing
+from app.domain.metering.decision import Call, Decision, MetLimit, Terms
 from app.domain.metering.holds import CONCURRENT, Change, HoldName
 from app.domain.metering.limit_events import BALANCE_EXHAUSTED, AtLimit
 from app.domain.metering.models import NO_PERIOD
 from app.domain.subscriptions import moves
-
-MESSAGES = {
-    "unknown_tenant": "No tenant is known by this name.",
-    "tenant_suspended": "The tenant is suspended.",
-    "no_subscription": "The tenant has no package.",
-    "destination_blocked": "Numbers that begin like this one may not be called.",
-    "concurrency_reached": "All calls that the package allows at once are in progress.",
-    "quota_exhausted": "What the package includes is used up or held by calls in progress.",
-    "balance_exhausted": "What was paid in advance is spent or held by calls in progress.",
-    "hold_ended": "The hold has ended: its call is over, or nobody renewed it in time.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call that asks to go on. `tenant` is a slug, PBX domain or account code; `kind` voice or fax."""
-
-    tenant: str
-    call_id: str
-    kind: str = "voice"
-    direction: str = "outbound"
-    caller: str = ""
-    callee: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Seconds asked for, seconds that a hold outlives its grant, and the directions that the source meters."""
-
-    seconds: int
-    grace: int
-    metered_directions: tuple[str, ...]
-
-
-class MetLimit(NamedTuple):
-    """The limit that refused a call, how things stood, and the least that was wanted. Base units of the resource."""
-
-    resource: str
-    included: int | None
-    carried_in: int
-    used: int
-    on_hold: int
-    wanted: int
-    period_on: date
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The answer. `seconds` count from now; `remaining` is in base units after the grant, None is unlimited."""
-
-    allowed: bool
-    seconds: int = 0
-    hold: HoldName | None = None
-    expires_at: datetime | None = None
-    remaining: int | None = None
-    reason: str = ""
-    limit: MetLimit | None = None
-
-    @property
-    def message(self) -> str:
-        """The reason as a sentence."""
-        return MESSAGES.get(self.reason, "")
 
 
 def authorize(session: Session, source_id: int, call: Call, terms: Terms, *, now: datetime) -> Decision:
@@ -182,16 +121,16 @@ def _decide(connection: Connection, row: Any, source_id: int, call: Call, terms:
     """Tenant, subscription, destination, concurrency, quota: in this order."""
     if reason := _state_reason(row) or _destination_reason(row, call):
         return Decision(False, reason=reason)
-    calls = _calls_meter(row)
+    calls = LimitedMeter.of_calls(row)
     if call_store.take(connection, calls, used=1) is None:
         standing = call_store.standing(connection, calls)
-        return Decision(False, reason="concurrency_reached", limit=_met(calls, standing, 1))
-    meter = _meter(row, _period_on(row, now))
+        return Decision(False, reason="concurrency_reached", limit=MetLimit.of(calls, standing, 1))
+    meter = LimitedMeter.of(row, _period_on(row, now))
     wanted = _wanted(row, call, terms)
     granted, standing = _reserve(connection, meter, row, wanted)
     if wanted and not granted:
         holds.free(connection, {(row.tenant_id, CONCURRENT, str(NO_PERIOD)): Change(-1, 0)})
-        return Decision(False, reason=_exhausted(meter), limit=_met(meter, standing, row.first_step))
+        return Decision(False, reason=_exhausted(meter), limit=MetLimit.of(meter, standing, row.first_step))
     seconds = granted if granted and call.kind == "voice" else terms.seconds
     name, expires_at = HoldName(row.tenant_id, new_id()), now + timedelta(seconds=seconds + terms.grace)
     call_store.insert_hold(
@@ -216,7 +155,7 @@ def _same_hold(connection: Connection, row: Any, call: Call, terms: Terms, now: 
     """What the call was granted: asked twice is granted once."""
     most = row.granted if row.granted and call.kind == "voice" else terms.seconds
     seconds = max(0, min(most, math.floor((row.expires_at - now).total_seconds())))
-    standing = call_store.standing(connection, _meter(row, _period_on(row, now)))
+    standing = call_store.standing(connection, LimitedMeter.of(row, _period_on(row, now)))
     name = HoldName(row.tenant_id, row.hold_id)
     return Decision(True, seconds, name, row.expires_at, standing.remaining(row.included))
 
@@ -225,14 +164,14 @@ def _look(connection: Connection, row: Any, now: datetime) -> Decision:
     """The checks of `_decide` without taking anything."""
     if reason := _state_reason(row):
         return Decision(False, reason=reason)
-    voice = _meter(row, _period_on(row, now))
+    voice = LimitedMeter.of(row, _period_on(row, now))
     for reason, meter, limiting, least in (
-        ("concurrency_reached", _calls_meter(row), _calls_meter(row), 1),
+        ("concurrency_reached", LimitedMeter.of_calls(row), LimitedMeter.of_calls(row), 1),
         (_exhausted(voice), voice, _limited(connection, voice, row, row.first_step), row.first_step),
     ):
         standing = call_store.standing(connection, meter)
         if limiting.blocks_at is not None and standing.free(limiting.blocks_at) < least:
-            return Decision(False, reason=reason, limit=_met(meter, standing, least))
+            return Decision(False, reason=reason, limit=MetLimit.of(meter, standing, least))
     return Decision(True)
 
 
@@ -248,7 +187,7 @@ def _wanted(row: Any, call: Call, terms: Terms) -> int:
 def _extend(
     connection: Connection, row: Any, name: HoldName, seconds_used: int | None, terms: Terms, now: datetime
 ) -> Decision:
-    meter = _meter(row, row.period_on)
+    meter = LimitedMeter.of(row, row.period_on)
     if row.granted and row.resource_code == holds.RESOURCES["voice"]:
         used = math.ceil((now - row.created_at).total_seconds()) if seconds_used is None else seconds_used
         wanted = billed_quantity(used + terms.seconds, row.first_step, row.next_step) - row.granted
@@ -260,7 +199,7 @@ def _extend(
         if extra:  # less than what it talked beyond its grant already: of no use to it
             holds.free(connection, {(row.tenant_id, row.resource_code, str(row.period_on)): Change(0, extra)})
             standing = call_store.standing(connection, meter)
-        return Decision(False, hold=name, reason=_exhausted(meter), limit=_met(meter, standing, row.next_step))
+        return Decision(False, hold=name, reason=_exhausted(meter), limit=MetLimit.of(meter, standing, row.next_step))
     expires_at = now + timedelta(seconds=seconds + terms.grace)
     call_store.change_hold(connection, row, granted=row.granted + extra, expires_at=expires_at, over_at=None)
     return Decision(True, seconds, name, expires_at, standing.remaining(meter.included))
@@ -323,16 +262,6 @@ def _period_on(row: Any, now: datetime) -> date:
     return period_days(row.anchor_on, cast(Interval, row.interval), today)[0]
 
 
-def _meter(row: Any, period_on: date) -> LimitedMeter:
-    return LimitedMeter(
-        row.tenant_id, row.resource_code, period_on, row.included, row.at_limit or "block", bool(row.rolls_over)
-    )
-
-
-def _calls_meter(row: Any) -> LimitedMeter:
-    return LimitedMeter(row.tenant_id, CONCURRENT, NO_PERIOD, row.calls_included, row.calls_at_limit or "block")
-
-
 def _limited(connection: Connection, meter: LimitedMeter, row: Any, wanted: int) -> LimitedMeter:
     """The meter, limited by the money too where what lies beyond its limit is paid in advance."""
     if not row.prepaid or meter.at_limit != "charge" or wanted <= 0:
@@ -343,11 +272,6 @@ def _limited(connection: Connection, meter: LimitedMeter, row: Any, wanted: int)
 def _exhausted(meter: LimitedMeter) -> str:
     """Why nothing could be reserved on it: what is charged beyond its limit ends with the money alone."""
     return BALANCE_EXHAUSTED if meter.at_limit == "charge" else "quota_exhausted"
-
-
-def _met(meter: LimitedMeter, standing: Standing, wanted: int) -> MetLimit:
-    used, on_hold, carried_in = standing
-    return MetLimit(meter.resource_code, meter.included, carried_in, used, on_hold, wanted, meter.period_on)
 
 
 def _keep_refusal(

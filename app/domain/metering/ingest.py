@@ -4,14 +4,13 @@ One call is one transaction: records, meters and daily rollup move together or n
 """
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-import msgspec
 from sqlalchemy.orm import Session
 
 from app.core.ids import new_id, new_ids
@@ -19,38 +18,14 @@ from app.core.periods import EARLIEST_YEAR, Interval, period_days
 from app.core.quantities import billed_quantity
 from app.core.usage import Unreadable, UsageEvent
 from app.db import LostRace
-from app.domain.metering import holds, opening, quarantine_events, store, thresholds
+from app.domain.metering import holds, opening, quarantine_events, store, tally, thresholds
 from app.domain.metering.holds import CallReport, Change, MeterKey
+from app.domain.metering.reports import Report, Result, content_hash
 from app.domain.metering.split import split
 from app.domain.metering.thresholds import Move
 from app.domain.subscriptions import moves
 
 FUTURE_TOLERANCE = timedelta(days=1)  # a source's clock may be wrong by this much
-_encode = msgspec.json.Encoder(order="sorted").encode
-
-
-class Report(NamedTuple):
-    """What one source said about one act: read (or not), and its raw form in case it must be kept aside."""
-
-    outcome: UsageEvent | Unreadable
-    body: str | bytes | Callable[[], bytes]  # or what gives it: few reports are ever kept
-    format: str = "event"  # event, freeswitch, asterisk
-    content_type: str = ""
-
-    @property
-    def text(self) -> str:
-        """The body as every database can keep it: what is no text, and NUL, is replaced."""
-        body = self.body() if callable(self.body) else self.body
-        text = body if isinstance(body, str) else body.decode(errors="replace")
-        return text.replace("\x00", "\ufffd")
-
-
-class Result(NamedTuple):
-    """What became of a report: `recorded`, `duplicate`, `conflict` or `quarantined`, the last two with a code."""
-
-    status: str
-    code: str = ""
-    detail: str = ""  # for a person
 
 
 _RECORDED = Result("recorded")
@@ -76,22 +51,6 @@ def ingest(session: Session, source_id: int, reports: Sequence[Report], *, now: 
     Raises LostRace when a concurrent transaction stored one of them first; nothing is kept then.
     """
     return _Batch(session, source_id, now).run(reports)
-
-
-def content_hash(tenant_id: int, event: UsageEvent, occurred_at: str) -> str:
-    """32 hex digits over what the event means for this tenant; its bytes do not matter."""
-    meaning = (
-        tenant_id,
-        event.resource,
-        event.quantity,
-        event.metered,
-        occurred_at,
-        event.direction,
-        event.caller,
-        event.callee,
-        event.attributes,
-    )
-    return hashlib.blake2b(_encode(meaning), digest_size=16).hexdigest()
 
 
 class _Batch:
@@ -279,8 +238,9 @@ class _Batch:
         before = self._add_to_meters(groups, freed)
         for key, group in groups.items():
             self._set_parts(key, group, *before[key])
-        self._add_beyond(groups)
-        self._add_to_days(groups)
+        if beyond := tally.beyond(groups):
+            store.add_beyond(self.connection, beyond)
+        store.add_to_days(self.connection, tally.days(groups))
         if store.insert_records(self.connection, rows) != len(rows):
             raise LostRace
 
@@ -342,31 +302,3 @@ class _Batch:
                 if limit.at_limit == "charge" and key[0] in self.in_trial:
                     row["beyond_as"], row["beyond_price_micros"] = "block", 0
             used += row["quantity"]
-
-    def _add_beyond(self, groups: Mapping[MeterKey, list[dict[str, Any]]]) -> None:
-        beyond: Counter[tuple[*MeterKey, str, int]] = Counter()
-        for key, group in groups.items():
-            for row in group:
-                if row["beyond"]:
-                    beyond[*key, row["beyond_as"], row["beyond_price_micros"]] += row["beyond"]
-        if beyond:
-            names = ("tenant_id", "resource_code", "period_on", "beyond_as", "price_micros", "quantity")
-            store.add_beyond(
-                self.connection, [dict(zip(names, (*key, sum_), strict=True)) for key, sum_ in sorted(beyond.items())]
-            )
-
-    def _add_to_days(self, groups: Mapping[MeterKey, list[dict[str, Any]]]) -> None:
-        quantities: Counter[tuple[int, str, str]] = Counter()
-        records: Counter[tuple[int, str, str]] = Counter()
-        for (tenant_id, code, _), group in groups.items():
-            for row in group:
-                key = (tenant_id, row["day"], code)
-                quantities[key] += row["quantity"]
-                records[key] += 1
-        store.add_to_days(
-            self.connection,
-            [
-                {"tenant_id": key[0], "day": key[1], "resource_code": key[2], "quantity": quantities[key], "records": n}
-                for key, n in sorted(records.items())
-            ],
-        )

@@ -17,8 +17,9 @@ from app.core.usage import Ignored, Unreadable, UsageEvent
 from app.db import rowcount
 from app.domain.accounts.models import Source
 from app.domain.audit import service as audit
-from app.domain.metering.ingest import Report, Result, ingest
+from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Quarantined
+from app.domain.metering.reports import Report, Result
 
 PAGE_SIZE = 20
 MAX_REASON = 200

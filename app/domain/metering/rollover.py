@@ -29,7 +29,7 @@ def carried_in(past: Iterable[PastPeriod], rule: Rule) -> int:
 
     >>> month = PastPeriod(Rule(1), 1000, 700)
     >>> carried_in([month], Rule(1)), carried_in([month, month], Rule(1)), carried_in([month], Rule(1, cap=200))
-    (300, 300, 200)
+    (300, 600, 200)
     """
     lots: Lots = []
     number = 0

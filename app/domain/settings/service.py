@@ -1,7 +1,7 @@
 """Reading and changing what the provider sets for the whole installation."""
 
 import hashlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from email.utils import parseaddr
 from io import BytesIO
@@ -19,8 +19,9 @@ from app.domain.settings.models import Logo, Setting
 MAX_LOGO_BYTES = 1_000_000
 MAX_LOGO_PIXELS = 25_000_000  # a small file may hold a huge picture
 LOGO_SIZE = (640, 160)
-SOFT_PERCENT = 12  # of the accent in its soft tint
-# What an accent stands on, and what is written on it: card and page, then the text of a button. See static/app.css.
+# As in static/app.css: how much of the accent is in its soft tint; what an accent stands on, and what is written on it:
+# card and page, then the text of a button.
+SOFT_PERCENT = 12
 _GROUNDS = {"accent": ("#ffffff", "#f6f7fa", "#ffffff"), "accent_dark": ("#151e34", "#0e1526", "#0e1526")}
 
 
@@ -42,15 +43,22 @@ NAMES = tuple(field.name for field in fields(Branding))
 
 def read(defaults: Branding) -> Branding:
     """What was chosen, over `defaults`; one statement outside any transaction."""
-    chosen = dict(read_once("SELECT name, value FROM setting", {}))
-    return Branding(**{**asdict(defaults), **{name: chosen[name] for name in NAMES if name in chosen}})
+    return _over(defaults, dict(read_once("SELECT name, value FROM setting", {})))
+
+
+def locked(session: Session, defaults: Branding) -> Branding:
+    """The same, as nobody else changes it before this transaction ends."""
+    return _over(defaults, {row.name: row.value for row in session.scalars(select(Setting).with_for_update())})
+
+
+def _over(defaults: Branding, chosen: dict[str, str]) -> Branding:
+    return replace(defaults, **{name: chosen[name] for name in NAMES if name in chosen})
 
 
 def change(session: Session, wanted: Branding, defaults: Branding, *, actor: str, now: datetime) -> bool:
     """Set all of it; False when nothing differs. Raises Invalid with the field for what cannot be."""
     check(wanted)
-    stored = {row.name: row.value for row in session.scalars(select(Setting).with_for_update())}
-    before = {**asdict(defaults), **stored}
+    before = asdict(locked(session, defaults))
     changed = {name: [before[name], value] for name, value in asdict(wanted).items() if before[name] != value}
     if not changed:
         return False

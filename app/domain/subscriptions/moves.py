@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
-from app.db import rowcount
+from app.db import among, rowcount
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package
 from app.domain.subscriptions import life
@@ -64,7 +64,7 @@ def take_effect(session: Session, *, now: datetime, tenant_ids: Collection[int] 
     """
     statement = select(Subscription).where(Subscription.pending_at <= now, Subscription.ended_at.is_(None))
     if tenant_ids:
-        statement = statement.where(Subscription.tenant_id.in_(tenant_ids))
+        statement = statement.where(among(session, tenant_ids, Subscription.tenant_id))
     statement = statement.order_by(Subscription.tenant_id).limit(MOST_AT_ONCE)
     done = 0
     for subscription in session.scalars(statement.execution_options(populate_existing=True)).all():
@@ -101,17 +101,10 @@ def _move(
     session: Session, subscription: Subscription, package: Package, *, actor: str, at: datetime, now: datetime
 ) -> bool:
     """Move it as of `at`; False where it is no longer as it was read."""
-    before, pending_at = subscription.package, subscription.pending_at
-    # Conditional on what we saw: of two moves at once the second does nothing.
+    before = subscription.package
     moved = session.execute(
         update(Subscription)
-        .where(
-            Subscription.tenant_id == subscription.tenant_id,
-            Subscription.id == subscription.id,
-            Subscription.package_id == before.id,
-            Subscription.pending_at == pending_at if pending_at else Subscription.pending_at.is_(None),
-            Subscription.ended_at.is_(None),
-        )
+        .where(*_as_read(subscription))
         .values(package_id=package.id, pending_package_id=None, pending_at=None, pending_by="")
         .execution_options(synchronize_session=False)
     )
@@ -132,6 +125,18 @@ def _end(session: Session, subscription: Subscription, *, actor: str, at: dateti
     life.turn(session, subscription, life.CANCELLED, "cancelled", actor=actor, now=now, at=at)
     _close_segment(session, subscription, at)
     return True
+
+
+def _as_read(subscription: Subscription) -> tuple[ColumnElement[bool], ...]:
+    """For an update: that it is as it was read, so that of two moves or wishes at once the second does nothing."""
+    pending_at = subscription.pending_at
+    return (
+        Subscription.tenant_id == subscription.tenant_id,
+        Subscription.id == subscription.id,
+        Subscription.package_id == subscription.package_id,
+        Subscription.pending_at == pending_at if pending_at else Subscription.pending_at.is_(None),
+        Subscription.ended_at.is_(None),
+    )
 
 
 def _next_segment(session: Session, subscription: Subscription, package: Package, at: datetime) -> None:
@@ -169,17 +174,9 @@ def _pending(subscription: Subscription) -> dict[str, str | None]:
 def _try_pending(
     session: Session, subscription: Subscription, package_id: int | None, at: datetime | None, actor: str
 ) -> bool:
-    """Conditional on what it was read with, so that no move and no other wish is overtaken."""
-    pending_at = subscription.pending_at
     changed = session.execute(
         update(Subscription)
-        .where(
-            Subscription.tenant_id == subscription.tenant_id,
-            Subscription.id == subscription.id,
-            Subscription.package_id == subscription.package_id,
-            Subscription.pending_at == pending_at if pending_at else Subscription.pending_at.is_(None),
-            Subscription.ended_at.is_(None),
-        )
+        .where(*_as_read(subscription))
         .values(pending_package_id=package_id, pending_at=at, pending_by=actor)
         .execution_options(synchronize_session=False)
     )

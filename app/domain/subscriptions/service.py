@@ -126,19 +126,10 @@ def periods_of(subscription: Subscription, now: datetime, most: int = 36) -> lis
     return periods
 
 
-def close_before(session: Session, tenant_id: int, first_open: date) -> None:
-    """Close the periods before the one that begins on `first_open`: later reports of them count as late."""
-    session.execute(
-        update(Subscription)
-        .where(
-            Subscription.tenant_id == tenant_id, Subscription.ended_at.is_(None), Subscription.open_from < first_open
-        )
-        .values(open_from=first_open)
-    )
-
-
-def close_many_before(session: Session, first_open: Mapping[tuple[int, int], date]) -> None:
-    """`close_before` for many: the first day that stays open, by tenant and subscription. One statement for all."""
+def close_before(session: Session, first_open: Mapping[tuple[int, int], date]) -> None:
+    """Close the periods before the first day that stays open, by tenant and subscription: later reports of them count
+    as late. One statement for all.
+    """
     rows = [{"of_tenant": key[0], "of_id": key[1], "day": day} for key, day in sorted(first_open.items())]
     if rows:
         table = Subscription.__table__

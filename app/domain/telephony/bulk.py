@@ -7,11 +7,12 @@ from itertools import islice
 from app.core.errors import Invalid
 from app.domain.telephony.service import MOST_AT_ONCE, Wanted
 
+MAX_TEXT = 1_000_000  # characters: what is read takes some ten times as much memory
 _FORMULA = ("=", "+", "-", "@")
 
 
 def parse_csv(text: str) -> list[Wanted]:
-    r"""One thing a line: `name[,note]`. Raises Invalid: `empty_file`, `too_many_rows`, `unreadable_csv`.
+    r"""One thing a line: `name[,note]`. Raises Invalid: `empty_file`, `too_long`, `too_many_rows`, `unreadable_csv`.
 
     A first line that begins with `name` heads the columns, and further ones are left out. Semicolons may stand for
     commas. The apostrophe that an export puts before a plus, for spreadsheets, is taken away again.
@@ -19,6 +20,8 @@ def parse_csv(text: str) -> list[Wanted]:
     >>> parse_csv("name,note\n101,Front desk\n\n102\n")
     [Wanted(name='101', note='Front desk', line=2), Wanted(name='102', note='', line=4)]
     """
+    if len(text) > MAX_TEXT:
+        raise Invalid("too_long", f"A file may have {MAX_TEXT:,} characters.", field="file")
     text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     head = next((line for line in text.splitlines() if line.strip()), "")
     reader = csv.reader(

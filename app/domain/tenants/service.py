@@ -1,9 +1,10 @@
 """Create, change, find, suspend and resume tenants."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -25,6 +26,7 @@ _LENGTHS = {
     "name": 255, "domain": 255, "account_code": 64, "country": 2, "contact_name": 255, "contact_email": 255,
 }  # fmt: skip
 MOST_THRESHOLDS, MAX_THRESHOLD = 8, 200
+AT_ONCE = 500  # names read at once
 CURRENCIES = frozenset(list_currencies())  # ISO 4217
 
 
@@ -145,6 +147,21 @@ def is_called(text: str) -> ColumnElement[bool]:
     return or_(*(name.icontains(text, autoescape=True) for name in names))
 
 
+def recount_names(session: Session) -> Iterator[tuple[str, str, int, int]]:
+    """Names that are not kept, or kept and of no tenant: slug, kind and name, how many there should be and are."""
+    asked = select(Tenant.slug, Tenant.account_code, Tenant.domain, TenantName.name, TenantName.kind)
+    rows = session.execute(
+        asked.outerjoin(TenantName, TenantName.tenant_id == Tenant.id).order_by(Tenant.slug),
+        execution_options={"yield_per": AT_ONCE},
+    )
+    for slug, group in groupby(rows, key=lambda row: row.slug):
+        kept = list(group)
+        wanted = _names(kept[0].account_code, kept[0].domain, slug).items()
+        found = {(row.name, row.kind) for row in kept if row.name is not None}
+        for name, kind in sorted(wanted ^ found):
+            yield slug, f"{kind} {name}", int((name, kind) in wanted), int((name, kind) in found)
+
+
 def by_slug(session: Session, slug: str) -> Tenant:
     """The tenant with exactly this slug. Raises NotFound."""
     tenant = session.scalar(select(Tenant).where(Tenant.slug == slug))
@@ -182,10 +199,7 @@ def _apply(tenant: Tenant, profile: TenantProfile) -> None:
 
 def _claim_names(session: Session, tenant: Tenant) -> None:
     """Write the lower-case names machines may use; the key over all of them refuses one that is taken."""
-    wanted: dict[str, str] = {}
-    for kind in ("account_code", "domain", "slug"):  # the slug last: one name for two purposes is one row
-        if value := getattr(tenant, kind):
-            wanted[value.lower()] = kind
+    wanted = _names(tenant.account_code, tenant.domain, tenant.slug)
     taken = session.scalars(
         select(TenantName).where(TenantName.name.in_(wanted), TenantName.tenant_id != tenant.id).limit(1)
     ).first()
@@ -196,3 +210,9 @@ def _claim_names(session: Session, tenant: Tenant) -> None:
     session.execute(delete(TenantName).where(TenantName.tenant_id == tenant.id))
     session.add_all(TenantName(name=name, kind=kind, tenant_id=tenant.id) for name, kind in wanted.items())
     session.flush()
+
+
+def _names(account_code: str | None, domain: str | None, slug: str) -> dict[str, str]:
+    """The names by which machines know a tenant and what each is; one for two purposes is the slug before others."""
+    given = (("account_code", account_code), ("domain", domain), ("slug", slug))
+    return {value.lower(): kind for kind, value in given if value}

@@ -31,10 +31,7 @@ def confirm() -> Response:
     except Invalid as error:
         refuse(form, error)
     except Throttled as error:
-        headers = later(form, error)
-        response = _ask(form, 429)
-        response.headers.update(headers)
-        return response
+        return later(form, error, lambda status: _ask(form, status))
     return _ask(form, 422)
 
 

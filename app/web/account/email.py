@@ -40,10 +40,7 @@ def email() -> Response:
     except Invalid as error:
         form[error.details["field"]].errors = [_words(error)]
     except Throttled as error:
-        headers = later(form, error)
-        response = show("account/email.html", form=form, status=429)
-        response.headers.update(headers)
-        return response
+        return later(form, error, lambda status: show("account/email.html", status, form=form))
     return show("account/email.html", form=form, status=422)
 
 

@@ -1,5 +1,6 @@
 """What the pages of one's own account share."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response
@@ -22,8 +23,8 @@ def show(template: str, status: int = 200, **context: Any) -> Response:
     return render(template, status=status, zone=zone, **who, **context)
 
 
-def later(form: Form, error: Throttled) -> dict[str, str]:
-    """Say in the form when to come back; returns the header that says it to machines."""
+def later(form: Form, error: Throttled, page: Callable[[int], Response]) -> Response:
+    """The page of this status with the form again, which says when to come back, as the header does to machines."""
     seconds: int = error.details["retry_after"]
     form.form_errors.append(
         ngettext(
@@ -32,7 +33,9 @@ def later(form: Form, error: Throttled) -> dict[str, str]:
             -(-seconds // 60),
         )
     )
-    return {"Retry-After": str(seconds)}
+    response = page(429)
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def password_words(error: Invalid) -> str:

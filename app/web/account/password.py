@@ -49,10 +49,7 @@ def password() -> Response:
     except Invalid as error:
         form[error.details["field"]].errors = [password_words(error)]
     except Throttled as error:
-        headers = later(form, error)
-        response = show("account/password.html", form=form, status=429)
-        response.headers.update(headers)
-        return response
+        return later(form, error, lambda status: show("account/password.html", status, form=form))
     return show("account/password.html", form=form, status=422)
 
 

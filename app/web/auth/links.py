@@ -8,10 +8,10 @@ from app.db import db, run_in_transaction
 from app.domain.accounts import invitations, links, recovery
 from app.domain.accounts.links import Purpose
 from app.domain.tenants.models import Tenant
-from app.web.account.kit import password_words
+from app.web.account.kit import later, password_words
 from app.web.account.password import NewPasswordForm
 from app.web.auth.forms import ForgotForm, InvitationForm
-from app.web.auth.views import bp, later
+from app.web.auth.views import bp
 from app.web.guards import home_url, sign_in
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
@@ -28,7 +28,7 @@ def forgot() -> Response:
     try:
         recovery.ask_reset(db.session(), email, address=request.remote_addr or "", now=utc_now())
     except Throttled as error:
-        return later("auth/forgot.html", form, error)
+        return later(form, error, lambda status: render("auth/forgot.html", form=form, status=status))
     return render("auth/forgot_sent.html", email=email)
 
 

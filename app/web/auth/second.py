@@ -43,10 +43,7 @@ def second() -> Response:
     except Invalid as error:
         refuse(form, error)
     except Throttled as error:
-        headers = later(form, error)
-        response = _ask(form, account, 429)
-        response.headers.update(headers)
-        return response
+        return later(form, error, lambda status: _ask(form, account, status))
     return _ask(form, account, 422)
 
 
@@ -64,10 +61,7 @@ def passkey() -> Response:
     except Invalid as error:
         refuse(form, error)
     except Throttled as error:
-        headers = later(form, error)
-        response = login_page(target, form.form_errors, 429)
-        response.headers.update(headers)
-        return response
+        return later(form, error, lambda status: login_page(target, form.form_errors, status))
     return login_page(target, form.form_errors, 422)
 
 

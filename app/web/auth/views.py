@@ -1,7 +1,6 @@
 """Signing in and out."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from flask import Blueprint, Response, request, url_for
 
@@ -10,12 +9,11 @@ from app.core.errors import Invalid, Throttled
 from app.db import db
 from app.domain.accounts import service as accounts
 from app.domain.accounts.roles import Permission
-from app.web.account import kit as account_kit
+from app.web.account.kit import later
 from app.web.auth.enter import enter
 from app.web.auth.forms import SignInForm
 from app.web.auth.next_page import local_page
 from app.web.guards import current_user, home_url, needs, sign_out
-from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext
 from app.web.kit.render import redirect_to, render
 from app.web.proofs import SIGN_IN, request_options
@@ -50,7 +48,7 @@ def login() -> Response:
         form.form_errors.append(gettext("The e-mail address or the password is not right."))
         return _ask(form, 422)
     except Throttled as error:
-        return later("auth/login.html", form, error, options=request_options(SIGN_IN, None))
+        return later(form, error, lambda status: _ask(form, status))
     return enter(account, local_page(form.next.data))
 
 
@@ -72,11 +70,3 @@ def login_page(target: str | None, problems: Iterable[str], status: int) -> Resp
     form = SignInForm(formdata=None, next=target)
     form.form_errors.extend(problems)
     return _ask(form, status)
-
-
-def later(template: str, form: Form, error: Throttled, **context: Any) -> Response:
-    """The form again, saying when to come back."""
-    headers = account_kit.later(form, error)
-    response = render(template, form=form, status=429, **context)
-    response.headers.update(headers)
-    return response

@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from app.domain.settings import service as settings
 
 PAPERS = {"a4": "a4", "letter": "us-letter"}
 LETTER_COUNTRIES = ("US", "CA")
+USUAL_FONTS = ("Inter", "Noto Sans Arabic", "Noto Sans Hebrew")
+LAST_FONTS = ("Libertinus Serif", "DejaVu Sans Mono", "Ringplan Boxes")  # the last: a box for every character
 
 
 def paper_for(country: str, asked: str = "") -> str:
@@ -38,21 +41,23 @@ def pdf(
     """The document as bytes, the same for the same input: its date is `made_at`, not the clock's.
 
     The template finds all of it under `sys.inputs`. `tagged` adds the structure that screen readers use, which
-    makes a table of thousands of rows many times as large. Fonts are ours and typst's own, never the machine's.
+    makes a table of thousands of rows many times as large. Fonts are ours, the instance folder's and typst's own.
     It is PDF/A-3b, to which typst holds itself; the template may attach the XML of `attached`, and shows the `logo` of
     that hash.
     """
     folder = Path(str(current_app.template_folder)) / "documents"
+    ours, instance = Path(current_app.static_folder or "") / "vendor", Path(current_app.instance_path) / "fonts"
+    fonts, families = _fonts(ours, instance)
     made: bytes = typst.compile(
         folder / template,
         root=folder,
-        font_paths=[Path(current_app.static_folder or "") / "vendor"],
-        ignore_system_fonts=True,
+        font_paths=fonts,
         sys_inputs={
             "data": msgspec.json.encode(data).decode(),
             "paper": PAPERS[paper],
             "date": made_at.astimezone(UTC).date().isoformat(),
             "language": language,
+            "fonts": families,
             "attached": attached.decode(),
             "logo": msgspec.json.encode(list(_picture(logo))).decode(),  # inputs are text: a number for each byte
         },
@@ -61,6 +66,17 @@ def pdf(
         pdf_standards=["a-3b"],
     )
     return made
+
+
+@cache
+def _fonts(ours: Path, instance: Path) -> tuple[typst.Fonts, str]:
+    """What typst finds there, and the families as JSON in the order in which they are asked for a character.
+
+    The instance's come before boxes: PDF/A refuses a document with a character that no font shows.
+    """
+    found = typst.Fonts(include_system_fonts=False, font_paths=[ours, instance])
+    theirs = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[instance]).families()
+    return found, msgspec.json.encode([*USUAL_FONTS, *sorted(theirs), *LAST_FONTS]).decode()
 
 
 def _picture(logo: str) -> bytes:

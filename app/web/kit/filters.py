@@ -12,7 +12,7 @@ from wtforms import Form
 
 from app.core.clock import utc_now
 from app.core.forecast import Forecast
-from app.web.kit import charts, display, formats, meter_text, paging
+from app.web.kit import charts, display, formats, meter_text, paging, phones
 
 
 def in_days(at: datetime | date, zone: ZoneInfo | str, now: datetime | None = None) -> str:
@@ -81,12 +81,13 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     formats.percent_of,
     formats.period_text,
     formats.localtime,
+    formats.time_of_day,
     formats.localdate,
     formats.shortday,
     formats.longday,
     formats.month_name,
     formats.shortmonth,
-    formats.phone,
+    phones.phone,
     in_days,
     when,
     meter_text.bar_parts,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from flask import Response
+
 from app.domain.billing import einvoice
 from app.domain.billing.models import Invoice, InvoiceLine
 from app.web.kit import documents, invoice_text
@@ -31,6 +33,16 @@ def pdf(invoice: Invoice, lines: Sequence[InvoiceLine]) -> bytes:
 def ubl(invoice: Invoice, lines: Sequence[InvoiceLine]) -> bytes:
     """UBL 2.1. Raises Conflict (`no_einvoice`) with what is missing."""
     return einvoice.as_ubl(_data(invoice, lines))
+
+
+def pdf_response(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Response:
+    """The PDF to save."""
+    return documents.pdf_response(pdf(invoice, lines), f"{invoice.filename}.pdf")
+
+
+def ubl_response(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Response:
+    """The UBL to save. Raises as `ubl`."""
+    return documents.xml_response(ubl(invoice, lines), f"{invoice.filename}.xml")
 
 
 def _data(invoice: Invoice, lines: Sequence[InvoiceLine]) -> dict[str, Any]:

@@ -124,6 +124,8 @@ def at_pace(forecast: Forecast, unit: HasUnit) -> str:
     """By which method: `at the pace of the last 7 days, 38 minutes a day`."""
     whole = forecast.a_day // unit.factor * unit.factor or forecast.a_day  # a pace is no bill: no seconds of minutes
     pace = gettext("%(quantity)s a day", quantity=with_unit(whole, unit))
+    if not forecast.a_day:
+        pace = gettext("less than 1 %(unit)s a day", unit=unit.unit_one)
     if forecast.days == 1:
         return gettext("at the pace of yesterday, %(pace)s", pace=pace)
     return gettext("at the pace of the last %(days)s days, %(pace)s", days=number(forecast.days), pace=pace)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, current_app, request, url_for
+from flask import Response, request, url_for
 from sqlalchemy.orm import Session
 
 from app import branding
@@ -13,10 +13,9 @@ from app.domain.accounts.roles import Permission
 from app.domain.billing import credit_notes, einvoice, payments, profiles, reading, service
 from app.domain.billing.models import Invoice
 from app.domain.billing.reading import InvoiceQuery
-from app.domain.billing.terms import Terms
 from app.domain.tenants import service as tenants
 from app.web.guards import current_user, needs
-from app.web.kit import documents, invoice_files, invoice_text
+from app.web.kit import invoice_files, invoice_text
 from app.web.kit.i18n import gettext
 from app.web.kit.months import month_of
 from app.web.kit.paging import decode_cursor
@@ -27,11 +26,6 @@ from app.web.provider.billing_form import LineForm
 
 STATES = ("draft", "odd", "open", "overdue", "paid", "void", "credit_note")
 MAX_TEXT = 64
-
-
-def terms() -> Terms:
-    """The provider's terms, out of the settings."""
-    return Terms.of(current_app.config["RINGPLAN"], branding.current().logo)
 
 
 @bp.get("/invoices")
@@ -73,8 +67,7 @@ def invoice(slug: str, invoice_id: int) -> Response:
 def invoice_pdf(slug: str, invoice_id: int) -> Response:
     """The same as a document."""
     found = _found(db.session(), slug, invoice_id)
-    content = invoice_files.pdf(found, service.lines_of(db.session(), found))
-    return documents.pdf_response(content, f"{found.filename}.pdf")
+    return invoice_files.pdf_response(found, service.lines_of(db.session(), found))
 
 
 @bp.get("/tenants/<slug>/invoices/<int:invoice_id>.xml")
@@ -82,8 +75,7 @@ def invoice_pdf(slug: str, invoice_id: int) -> Response:
 def invoice_xml(slug: str, invoice_id: int) -> Response:
     """The same as UBL."""
     found = _found(db.session(), slug, invoice_id)
-    content = invoice_files.ubl(found, service.lines_of(db.session(), found))
-    return documents.xml_response(content, f"{found.filename}.xml")
+    return invoice_files.ubl_response(found, service.lines_of(db.session(), found))
 
 
 @bp.post("/tenants/<slug>/invoices/<int:invoice_id>/lines")
@@ -98,7 +90,7 @@ def invoice_line_new(slug: str, invoice_id: int) -> Response:
 
     def act(session: Session) -> None:
         draft = _found(session, slug, invoice_id)
-        service.add_line(session, draft, *typed, terms(), tax_code=form.tax_code.data, **_edge())
+        service.add_line(session, draft, *typed, branding.terms(), tax_code=form.tax_code.data, **_edge())
 
     try:
         run_in_transaction(act)
@@ -115,7 +107,7 @@ def invoice_line_remove(slug: str, invoice_id: int, line_id: int) -> Response:
     """Take a line of staff's own off a draft."""
 
     def act(session: Session) -> None:
-        service.remove_line(session, _found(session, slug, invoice_id), line_id, terms(), **_edge())
+        service.remove_line(session, _found(session, slug, invoice_id), line_id, branding.terms(), **_edge())
 
     run_in_transaction(act)
     say(gettext("The line is off the invoice."))
@@ -130,13 +122,15 @@ def invoice_finalise(slug: str, invoice_id: int) -> Response:
 
     def act(session: Session) -> str | None:
         draft = _found(session, slug, invoice_id)
-        return service.finalise(session, draft, terms(), seen_micros=seen, **_edge()).number
+        return service.finalise(session, draft, branding.terms(), seen_micros=seen, **_edge()).number
 
     try:
         number = run_in_transaction(act)
     except Conflict as error:
         if error.code == "changed_meanwhile":
-            run_in_transaction(lambda session: service.refresh(session, _found(session, slug, invoice_id), terms()))
+            run_in_transaction(
+                lambda session: service.refresh(session, _found(session, slug, invoice_id), branding.terms())
+            )
         say(error.message, "warning")
         return _page(_found(db.session(), slug, invoice_id), status=409)
     say(gettext("Invoice %(number)s is issued.", number=number))
@@ -151,7 +145,7 @@ def invoice_act(slug: str, invoice_id: int, act: str) -> Response:
     def do(session: Session) -> None:
         draft = _found(session, slug, invoice_id)
         if act == "refresh":
-            service.refresh(session, draft, terms())
+            service.refresh(session, draft, branding.terms())
         elif act == "accept":
             service.accept(session, draft, **_edge())
         else:
@@ -177,7 +171,7 @@ def invoice_credit(slug: str, invoice_id: int) -> Response:
 
     def act(session: Session) -> Invoice:
         found = _found(session, slug, invoice_id)
-        return credit_notes.credit(session, found, terms(), line_ids=chosen, **_edge())
+        return credit_notes.credit(session, found, branding.terms(), line_ids=chosen, **_edge())
 
     try:
         note = run_in_transaction(act)
@@ -210,7 +204,7 @@ def _page(found: Invoice, form: LineForm | None = None, status: int = 200) -> Re
     lines = service.lines_of(session, found)
     if form is None:
         form = _line_form(found)
-        form.tax_code.data = profiles.profile(session, found.tenant_id, terms()).tax_code
+        form.tax_code.data = profiles.profile(session, found.tenant_id, branding.terms()).tax_code
     return render(
         "provider/invoice.html",
         status=status,

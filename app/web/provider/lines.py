@@ -12,7 +12,7 @@ from app.web.provider import bp
 
 def _pages(slug: str) -> LinePages:
     tenant = tenants.by_slug(db.session(), slug)
-    return LinePages(tenant.id, "provider.tenant_line", "provider/tenant_line", {"slug": slug})
+    return LinePages(tenant.id, "provider.tenant_line", "provider/tenant_line", arguments={"slug": slug})
 
 
 @bp.get("/tenants/<slug>/lines")

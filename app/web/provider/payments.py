@@ -5,6 +5,7 @@ from decimal import Decimal
 from flask import Response, request, url_for
 from sqlalchemy.orm import Session
 
+from app import branding
 from app.core.clock import utc_now
 from app.core.errors import DomainError
 from app.db import db, run_in_transaction
@@ -23,7 +24,6 @@ from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
 from app.web.provider import bp
 from app.web.provider.billing_form import PaymentForm, ProfileForm, RateForm
-from app.web.provider.invoices import terms
 
 MOST_OPEN = 100
 
@@ -85,7 +85,7 @@ def tenant_billing(slug: str) -> Response:
     """How the tenant is billed: its name and address on invoices, tax, days to pay."""
     session = db.session()
     found = tenants.by_slug(session, slug)
-    form = ProfileForm(obj=profiles.profile(session, found.id, terms()), meta={"currency": found.currency})
+    form = ProfileForm(obj=profiles.profile(session, found.id, branding.terms()), meta={"currency": found.currency})
     form.tax_code.choices = [(rate.code, rate.name) for rate in profiles.rates(session).values()]
     if not form.is_submitted():
         return render("provider/tenant_billing.html", form=form, tenant=found)
@@ -99,7 +99,7 @@ def tenant_billing(slug: str) -> Response:
         for draft in reading.find(
             unit, InvoiceQuery(state="draft", tenant_id=tenant.id), today=utc_now().date()
         ).invoices:
-            service.refresh(unit, draft, terms())
+            service.refresh(unit, draft, branding.terms())
 
     try:
         run_in_transaction(act)
@@ -134,7 +134,7 @@ def billing_tax() -> Response:
         form=form,
         chosen=chosen,
         rates=profiles.rates(db.session()),
-        default=terms().tax_code,
+        default=branding.terms().tax_code,
     )
 
 

@@ -6,17 +6,17 @@ from app.db import db
 from app.domain.accounts.roles import Permission
 from app.domain.tenants import service as tenants
 from app.web.guards import needs
-from app.web.people import PeoplePages, rights_page
+from app.web.people import PeoplePages
 from app.web.provider import bp
 
 ID = "<int:account_id>"
 INVITATION = "<int:invitation_id>"
-STAFF = PeoplePages(None, "provider.people", "provider/people.html", {})
+STAFF = PeoplePages(None, "provider.people", "provider/people.html")
 
 
 def _of(slug: str) -> PeoplePages:
     found = tenants.by_slug(db.session(), slug)
-    return PeoplePages(found.id, "provider.tenant_people", "provider/tenant_people.html", {"slug": slug})
+    return PeoplePages(found.id, "provider.tenant_people", "provider/tenant_people.html", arguments={"slug": slug})
 
 
 @bp.get("/people")
@@ -30,7 +30,7 @@ def people() -> Response:
 @needs(Permission.READ_PEOPLE)
 def people_rights() -> Response:
     """Who may do what, on both sides."""
-    return rights_page("provider/people_rights.html", with_staff=True)
+    return STAFF.rights()
 
 
 @bp.post(f"/people/{ID}/role")

@@ -13,8 +13,8 @@ from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
 from app.domain.accounts.roles import Permission
 from app.domain.metering import quarantine as kept
-from app.domain.metering.ingest import Result
 from app.domain.metering.quarantine import Entry
+from app.domain.metering.reports import Result
 from app.pbx.reread import reread
 from app.web.guards import current_user, needs
 from app.web.kit.forms import Form

@@ -3,9 +3,33 @@
 from dataclasses import dataclass
 
 from flask import url_for
+from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 
 from app.domain.metering.quarantine import Entry
 from app.web.kit.i18n import gettext
+
+REASONS = {
+    "unknown_tenant": _("no tenant is known by that name"),
+    "unknown_resource": _("no metered resource is called like that"),
+    "no_subscription": _("the tenant had no package at that time"),
+    "conflict": _("the same id was reported before with other content"),
+    "time_in_future": _("it is dated in the future"),
+    "unreadable_time": _("its time cannot be read"),
+    "unreadable_quantity": _("its quantity cannot be read"),
+    "unreadable_body": _("the report cannot be read"),
+    "unreadable_row": _("the row cannot be read"),
+}
+SHORT_REASONS = {
+    "unknown_tenant": _("Unknown tenant"),
+    "unknown_resource": _("Unknown resource"),
+    "no_subscription": _("No package at that time"),
+    "conflict": _("Same id, other content"),
+    "time_in_future": _("Dated in the future"),
+    "unreadable_time": _("Unreadable time"),
+    "unreadable_quantity": _("Unreadable quantity"),
+    "unreadable_body": _("Unreadable report"),
+    "unreadable_row": _("Unreadable row"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,34 +44,12 @@ class Advice:
 
 def reason_words(reason: str) -> str:
     """The reason code as a person says it."""
-    words = {
-        "unknown_tenant": gettext("no tenant is known by that name"),
-        "unknown_resource": gettext("no metered resource is called like that"),
-        "no_subscription": gettext("the tenant had no package at that time"),
-        "conflict": gettext("the same id was reported before with other content"),
-        "time_in_future": gettext("it is dated in the future"),
-        "unreadable_time": gettext("its time cannot be read"),
-        "unreadable_quantity": gettext("its quantity cannot be read"),
-        "unreadable_body": gettext("the report cannot be read"),
-        "unreadable_row": gettext("the row cannot be read"),
-    }
-    return words.get(reason, reason.replace("_", " "))
+    return str(REASONS.get(reason, reason.replace("_", " ")))
 
 
 def short_reason(reason: str) -> str:
     """The reason code as a filter calls it."""
-    words = {
-        "unknown_tenant": gettext("Unknown tenant"),
-        "unknown_resource": gettext("Unknown resource"),
-        "no_subscription": gettext("No package at that time"),
-        "conflict": gettext("Same id, other content"),
-        "time_in_future": gettext("Dated in the future"),
-        "unreadable_time": gettext("Unreadable time"),
-        "unreadable_quantity": gettext("Unreadable quantity"),
-        "unreadable_body": gettext("Unreadable report"),
-        "unreadable_row": gettext("Unreadable row"),
-    }
-    return words.get(reason, reason.replace("_", " ").capitalize())
+    return str(SHORT_REASONS.get(reason, reason.replace("_", " ").capitalize()))
 
 
 def advice_for(entry: Entry) -> Advice:

@@ -72,7 +72,7 @@ def portal_settings() -> Response:
 
 
 def _save(session: Session, form: BrandingForm, *, actor: str, now: datetime) -> bool:
-    before = settings.read(branding.defaults())
+    before = settings.locked(session, branding.defaults())
     wanted = Branding(
         product_name=form.product_name.data or "",
         support=form.support.data or "",

@@ -22,7 +22,7 @@ from app.web.provider.tenant_form import TrialForm
 
 def _pages(slug: str) -> PlanPages:
     tenant = tenants.by_slug(db.session(), slug)
-    return PlanPages(tenant.id, "provider.tenant_plan", "provider/tenant_plan", {"slug": slug}, is_staff=True)
+    return PlanPages(tenant.id, "provider.tenant_plan", "provider/tenant_plan", arguments={"slug": slug}, is_staff=True)
 
 
 @bp.get("/tenants/<slug>/plan")

@@ -107,8 +107,7 @@ def invoice_pay(number: str) -> Response:
 def invoice_pdf(number: str) -> Response:
     """The same as a document, the same bytes each time."""
     found = _found(number)
-    content = invoice_files.pdf(found, service.lines_of(db.session(), found))
-    return documents.pdf_response(content, f"{found.filename}.pdf")
+    return invoice_files.pdf_response(found, service.lines_of(db.session(), found))
 
 
 @bp.get("/invoices/<number>.xml")
@@ -116,8 +115,7 @@ def invoice_pdf(number: str) -> Response:
 def invoice_xml(number: str) -> Response:
     """The same as UBL, for the books of the one who pays it."""
     found = _found(number)
-    content = invoice_files.ubl(found, service.lines_of(db.session(), found))
-    return documents.xml_response(content, f"{found.filename}.xml")
+    return invoice_files.ubl_response(found, service.lines_of(db.session(), found))
 
 
 def _found(number: str) -> Invoice:

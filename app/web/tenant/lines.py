@@ -9,7 +9,7 @@ from app.web.tenant import bp
 
 
 def _pages() -> LinePages:
-    return LinePages(g.tenant_id, "tenant.line", "tenant/line", {})
+    return LinePages(g.tenant_id, "tenant.line", "tenant/line")
 
 
 @bp.get("/lines")

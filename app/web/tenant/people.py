@@ -4,7 +4,7 @@ from flask import Response, g
 
 from app.domain.accounts.roles import Permission
 from app.web.guards import needs
-from app.web.people import PeoplePages, rights_page
+from app.web.people import PeoplePages
 from app.web.tenant import bp
 
 ID = "<int:account_id>"
@@ -12,7 +12,7 @@ INVITATION = "<int:invitation_id>"
 
 
 def _pages() -> PeoplePages:
-    return PeoplePages(g.tenant_id, "tenant.people", "tenant/people.html", {})
+    return PeoplePages(g.tenant_id, "tenant.people", "tenant/people.html")
 
 
 @bp.get("/people")
@@ -26,7 +26,7 @@ def people() -> Response:
 @needs(Permission.READ_PEOPLE)
 def people_rights() -> Response:
     """Who may do what."""
-    return rights_page("tenant/people_rights.html", with_staff=False)
+    return _pages().rights()
 
 
 @bp.post(f"/people/{ID}/role")

@@ -15,7 +15,7 @@ from app.web.tenant import bp
 
 
 def _pages() -> PlanPages:
-    return PlanPages(g.tenant_id, "tenant.plans", "tenant/plans", {})
+    return PlanPages(g.tenant_id, "tenant.plans", "tenant/plans")
 
 
 @bp.get("/plans")

@@ -29,17 +29,18 @@ from app.web.kit.formats import (
     number,
     page_locale,
     period_text,
-    phone,
     quantity,
     shortday,
     with_unit,
 )
 from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.meter_text import bar_parts, meter_tone, meter_words
+from app.web.kit.phones import phone
 
 NONE = "–"
 CHART_HEIGHT = 100
 MOST_DAY_LABELS = 31  # in a longer period only the first of each month is labelled
+ACCENT = "#2746c7"  # as in static/app.css
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Words:
     zone: str
     so_far: str  # empty once the period is over
     logo: str  # hash of the picture; empty: none
+    accent: str  # #rrggbb of bars
     provider: list[str]  # the name first
     customer: list[str]  # likewise
     packages: list[dict[str, str]]  # since (may be empty), name, revision
@@ -78,6 +80,7 @@ def _in_words(statement: Statement, settings: Settings) -> Words:
         zone=statement.tenant.timezone,
         so_far=gettext("so far, to %(day)s", day=longday(statement.last_day)) if statement.so_far else "",
         logo=branding.current().logo,
+        accent=branding.current().accent or ACCENT,
         provider=_provider(settings),
         customer=_present(statement.tenant.name, statement.tenant.contact_name, statement.tenant.contact_email),
         packages=[_package(package, statement.period.first_on) for package in statement.packages],

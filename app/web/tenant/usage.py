@@ -22,9 +22,10 @@ from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from app.web.guards import needs
 from app.web.kit.csv import csv_response
-from app.web.kit.formats import period_text, searched_phone
+from app.web.kit.formats import period_text
 from app.web.kit.i18n import gettext
 from app.web.kit.paging import newest_first_key
+from app.web.kit.phones import searched_phone
 from app.web.kit.render import render
 from app.web.tenant import bp
 
