@@ -14,9 +14,9 @@ from app.core.money import format_micros
 from app.db import db
 from app.domain.metering import history
 from app.domain.metering.history import UsageQuery, UsageRow
-from app.domain.metering.newest_first import Cursor
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
+from app.keyset import Cursor
 
 
 class RecordAnswer(msgspec.Struct):

@@ -13,9 +13,9 @@ from app.db import db
 from app.domain.audit import origin, reading
 from app.domain.audit.models import AuditEntry
 from app.domain.audit.reading import NOT_FOR_TENANTS, AuditQuery
-from app.domain.metering.newest_first import read_page
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
+from app.keyset import read_page
 from app.web.audit_words import Change, in_words
 from app.web.kit.csv import csv_response
 from app.web.kit.display import own_zone

@@ -26,9 +26,9 @@ from app.domain.accounts.directory import KeyQuery
 from app.domain.accounts.keys import MAX_LABEL
 from app.domain.accounts.models import ApiKey
 from app.domain.accounts.roles import Permission
-from app.domain.metering.newest_first import read_page
 from app.domain.subscriptions.listing import TenantQuery, find_tenants
 from app.domain.tenants.models import Tenant
+from app.keyset import read_page
 from app.web.guards import current_user, needs
 from app.web.kit.forms import Form
 from app.web.kit.i18n import gettext

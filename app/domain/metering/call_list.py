@@ -9,9 +9,9 @@ from app.domain.accounts.models import Source
 from app.domain.catalog.models import Resource
 from app.domain.metering.holds import HoldName
 from app.domain.metering.models import UNSETTLED, Hold
-from app.domain.metering.newest_first import Cursor, Page, read_page
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
+from app.keyset import Cursor, Page, read_page
 
 PAGE_SIZE = 50
 # As text: a partial index is used where a statement says its condition word for word.

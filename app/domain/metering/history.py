@@ -13,8 +13,8 @@ from app.core.periods import local_midnight
 from app.domain.accounts.models import Source
 from app.domain.catalog.models import Resource
 from app.domain.metering.models import MOST_USED, Meter, UsageDay, UsageRecord
-from app.domain.metering.newest_first import Cursor, Page, read_page
 from app.domain.metering.reach import MOST_READ, reached_day
+from app.keyset import Cursor, Page, read_page
 
 PAGE_SIZE = 50
 DAY, INSTANT = timedelta(days=1), timedelta(microseconds=1)

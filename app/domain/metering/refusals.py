@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from app.domain.accounts.models import Source
 from app.domain.catalog.models import Resource
 from app.domain.metering.models import Refusal
-from app.domain.metering.newest_first import Cursor, Page, read_page
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
+from app.keyset import Cursor, Page, read_page
 
 PAGE_SIZE = 50
 REASONS = (

@@ -16,10 +16,10 @@ from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
 from app.domain.metering import history
 from app.domain.metering.history import UsageQuery, UsageRow
-from app.domain.metering.newest_first import Page
 from app.domain.metering.reach import MOST_READ
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
+from app.keyset import Page
 from app.web.guards import needs
 from app.web.kit.csv import csv_response
 from app.web.kit.formats import period_text
