@@ -1,4 +1,4 @@
-"""Money that came in or went back, and which invoices it paid. README.md, "Payments"."""
+"""Money that came in or went back, and which invoices it paid. README.md, "Ledger and payments"."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
