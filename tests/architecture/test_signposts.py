@@ -28,6 +28,14 @@ def test_each_domain_package_has_a_readme_and_is_on_the_map(package):
     assert f" {package}/" in MAP
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_domain_package_of_several_files_tells_what_each_does(package):
+    folder = APP / "domain" / package
+    files = {path.name for path in folder.glob("*.py")} - {"__init__.py", "models.py", "service.py"}
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert {name for name in files if f"`{name}`" not in readme} == set()
+
+
 @pytest.mark.parametrize("module", sorted(path.name for path in APP.glob("*.py")))
 def test_each_module_of_the_app_is_on_the_map(module):
     assert module in MAP
