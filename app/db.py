@@ -101,15 +101,16 @@ def unit_of_work() -> Iterator[Session]:
     session = db.session()
     if session.new or session.dirty or session.deleted:
         raise RuntimeError("rows were changed outside unit_of_work()")
-    lanes.leave()  # writers wait for one another
-    session.rollback()
-    session.connection(execution_options={"writes": True})
+    with lanes.outside():  # writers wait for one another
+        session.rollback()
+        session.connection(execution_options={"writes": True})
     try:
         yield session
-        if session.info.get("keeps_nothing"):
-            session.rollback()
-        else:
-            session.commit()
+        with lanes.outside():
+            if session.info.get("keeps_nothing"):
+                session.rollback()
+            else:
+                session.commit()
     except BaseException:
         session.rollback()
         raise

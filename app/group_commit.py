@@ -36,9 +36,9 @@ class GroupCommit(Generic[Item, Outcome]):
         with self._lock:
             self._waiting.append(place)
             leads, self._is_led = not self._is_led, True
-        lanes.leave()
         if not leads:
-            place.wait()
+            with lanes.outside():
+                place.wait()
         if not place.is_done:
             self._lead()
         return place.outcome()

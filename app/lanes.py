@@ -2,68 +2,89 @@
 
 One thread at a time runs Python, and gives that up at every row that it reads. Sixteen threads that want it back cost a
 short page more than the page itself; so beyond a few, requests wait at the door, where they cost nothing. The lanes
-bound no more than that: who waits for something leaves its lane, and who has waited for one goes on without.
+bound no more than that: who waits for something leaves its lane, and nobody waits for a request that takes long.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
-from threading import local
-from typing import TYPE_CHECKING
+from itertools import cycle
+from threading import Lock, local
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-LANES = 4  # PostgreSQL's answers come while others work; on SQLite two were as good
-WAIT_SECONDS = 0.02  # what fills all lanes for long, as the drawing of PDFs, must not stop the others
+# By database: SQLite works in the request's own thread, PostgreSQL's answers come while others work.
+LANES = {"sqlite": 1, "postgresql": 4}
+LONG_SECONDS = 0.02  # a request that is in its lane for longer, as one that draws a PDF, must not stop the others
 
 
 class _Here(local):
-    has_lane = False  # this thread
+    lane: "_Lane | None" = None  # that this thread is in
 
 
-_free: SimpleQueue[None] = SimpleQueue()
-for _ in range(LANES):
-    _free.put(None)
 _here = _Here()
 
 
 class Lanes:
     """A WSGI application that is called in lanes. What its answers yield is sent outside of them."""
 
-    def __init__(self, app: "WSGIApplication") -> None:
+    def __init__(self, app: "WSGIApplication", count: int) -> None:
         self._app = app
+        self._lanes = [_Lane(self) for _ in range(count)]
+        self._turns = cycle(self._lanes)
 
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        _enter()
+        self.enter()
         try:
             return self._app(environ, start)
         finally:
             leave()
 
+    def enter(self) -> None:
+        """Take a free lane, or wait for one as long as it moves."""
+        if any(lane.is_taken(blocking=False) for lane in self._lanes):
+            return
+        lane = next(self._turns)
+        while monotonic() - lane.taken_at < LONG_SECONDS:
+            if lane.is_taken(timeout=LONG_SECONDS):
+                return
+
+
+class _Lane:
+    """A lane of an application, and since when a request is in it."""
+
+    def __init__(self, of: Lanes) -> None:
+        # A plain lock: it wakes one thread each time that it is left. A queue woke a second one, which found nothing.
+        self.of, self._lock, self.taken_at = of, Lock(), 0.0
+
+    def is_taken(self, **wait: Any) -> bool:
+        """Whether this thread could take it."""
+        if not self._lock.acquire(**wait):
+            return False
+        _here.lane, self.taken_at = self, monotonic()
+        return True
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        _here.lane = None
+        self._lock.release()
+
 
 def leave() -> None:
     """Let the next request work, as before waiting for others; nothing where this thread has no lane."""
-    if _here.has_lane:
-        _here.has_lane = False
-        _free.put(None)
+    if _here.lane is not None:
+        _here.lane.leave()
 
 
 @contextmanager
 def outside() -> Iterator[None]:
     """Wait for something without a lane, and then go on in one."""
-    had_lane = _here.has_lane
+    lane = _here.lane
     leave()
     try:
         yield
     finally:
-        if had_lane:
-            _enter()
-
-
-def _enter() -> None:
-    try:
-        _free.get(timeout=WAIT_SECONDS)
-    except Empty:
-        return
-    _here.has_lane = True
+        if lane is not None:
+            lane.of.enter()

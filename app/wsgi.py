@@ -5,7 +5,8 @@ import sys
 from flask import Flask
 
 from app import create_app, log, memory
-from app.lanes import Lanes
+from app.db import db
+from app.lanes import LANES, Lanes
 
 # A thread that waits for Python's lock asks for it after so long. The 5 ms that are usual made sixteen short requests
 # at once switch threads hundreds of times a second, and cost each of them two thirds more CPU.
@@ -17,7 +18,9 @@ def create_served_app() -> Flask:
     memory.give_back()
     app = create_app()
     log.write_behind()
-    app.wsgi_app = Lanes(app.wsgi_app)  # type: ignore[assignment, method-assign]
+    with app.app_context():
+        lanes = LANES[db.engine.dialect.name]
+    app.wsgi_app = Lanes(app.wsgi_app, lanes)  # type: ignore[assignment, method-assign]
     sys.setswitchinterval(SWITCH_SECONDS)
     memory.collect_rarely()
     return app

@@ -217,8 +217,9 @@ def _body(kind: type[Body]) -> Body:
 
 def _is_form() -> bool:
     """Whether the body is form fields; a JSON body is one whatever it says of itself."""
-    raw = raw_body()  # before the form is touched, which would empty it
-    return request.mimetype == "application/x-www-form-urlencoded" and not raw.lstrip().startswith(b"{")
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return False
+    return not raw_body().lstrip().startswith(b"{")  # read before the form is touched, which would empty it
 
 
 def _wants_text() -> bool:

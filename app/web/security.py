@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app, request
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Response, current_app, request
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from itsdangerous import URLSafeTimedSerializer
@@ -101,6 +101,13 @@ class CookieSession(SecureCookieSessionInterface):
         cookies = app.extensions["cookies"]
         assert isinstance(cookies, _Cookies)
         return cookies
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Flask's own puts the cookie together before it asks whether there is anything to send."""
+        if session.modified:
+            super().save_session(app, session, response)
+        elif session.accessed:
+            response.vary.add("Cookie")
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """True unless the page was asked for without TLS on loopback and the configuration does not insist."""

@@ -1,22 +1,16 @@
 """Requests work a few at a time, and nothing that lasts stops the others."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from app import lanes
-from app.lanes import LANES, Lanes
+from app.lanes import Lanes
 
-
-@pytest.fixture(autouse=True)
-def all_free() -> Iterator[None]:
-    """Every test finds all lanes free, and leaves them so."""
-    assert lanes._free.qsize() == LANES
-    yield
-    assert lanes._free.qsize() == LANES
+COUNT = 3
 
 
 class Crowd:
@@ -24,6 +18,7 @@ class Crowd:
 
     def __init__(self, first: Callable[[], object] = lambda: None) -> None:
         self.first, self.inside, self.go = first, threading.Semaphore(0), threading.Event()
+        self.served = Lanes(self.app, COUNT)  # type: ignore[arg-type]
 
     def app(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         self.first()
@@ -36,58 +31,95 @@ class Crowd:
         return all(self.inside.acquire(timeout=within) for _ in range(count))
 
     def send(self, count: int, pool: ThreadPoolExecutor) -> list[Any]:
-        served = Lanes(self.app)  # type: ignore[arg-type]
-        return [pool.submit(served, {}, None) for _ in range(count)]  # type: ignore[arg-type]
+        return [pool.submit(self.served, {}, None) for _ in range(count)]  # type: ignore[arg-type]
+
+
+def free(served: Lanes) -> int:
+    """How many lanes nobody is in."""
+    return sum(not lane._lock.locked() for lane in served._lanes)
 
 
 def test_no_more_than_the_lanes_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "WAIT_SECONDS", 10)
+    monkeypatch.setattr(lanes, "LONG_SECONDS", 10)
     crowd = Crowd()
-    with ThreadPoolExecutor(LANES + 3) as pool:
-        found = crowd.send(LANES + 3, pool)
-        assert crowd.came_in(LANES)
+    with ThreadPoolExecutor(COUNT + 3) as pool:
+        found = crowd.send(COUNT + 3, pool)
+        assert crowd.came_in(COUNT)
         assert not crowd.came_in(1, within=0.1)
         crowd.go.set()
-        assert [future.result(5) for future in found] == [[b"done"]] * (LANES + 3)
+        assert [future.result(5) for future in found] == [[b"done"]] * (COUNT + 3)
+    assert free(crowd.served) == COUNT
 
 
-def test_who_waited_long_enough_goes_on_without_a_lane() -> None:
+def test_nobody_waits_for_requests_that_take_long() -> None:
     crowd = Crowd()
-    with ThreadPoolExecutor(LANES + 3) as pool:
-        found = crowd.send(LANES + 3, pool)
-        assert crowd.came_in(LANES + 3)
+    with ThreadPoolExecutor(COUNT + 3) as pool:
+        found = crowd.send(COUNT + 3, pool)
+        assert crowd.came_in(COUNT + 3)
         crowd.go.set()
         assert all(future.result(5) for future in found)
+    assert free(crowd.served) == COUNT
+
+
+def test_a_lane_that_moves_is_worth_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "LONG_SECONDS", 0.5)
+    inside, most = threading.Semaphore(1), list[bool]()
+
+    def work(environ: object, start: object) -> Iterable[bytes]:
+        most.append(inside.acquire(blocking=False))
+        threading.Event().wait(0.1)
+        inside.release()
+        return []
+
+    served = Lanes(work, 1)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(10) as pool:  # the last one waits for twice as long as one request may take
+        for future in [pool.submit(served, {}, None) for _ in range(10)]:  # type: ignore[arg-type]
+            future.result(5)
+
+    assert most == [True] * 10
+
+
+def test_a_free_lane_is_taken_whosever_turn_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "LONG_SECONDS", 10)
+    crowd = Crowd()
+    with ThreadPoolExecutor(COUNT) as pool:
+        crowd.send(COUNT - 1, pool)
+        assert crowd.came_in(COUNT - 1)
+        crowd.served._app = lambda environ, start: [b"quick"]
+        for _ in range(COUNT):
+            assert pool.submit(crowd.served, {}, None).result(5) == [b"quick"]  # type: ignore[arg-type]
+        crowd.go.set()
 
 
 def test_who_waits_for_others_leaves_its_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "WAIT_SECONDS", 10)
+    monkeypatch.setattr(lanes, "LONG_SECONDS", 10)
     crowd = Crowd(lanes.leave)
-    with ThreadPoolExecutor(LANES + 3) as pool:
-        crowd.send(LANES + 3, pool)
-        assert crowd.came_in(LANES + 3)
+    with ThreadPoolExecutor(COUNT + 3) as pool:
+        crowd.send(COUNT + 3, pool)
+        assert crowd.came_in(COUNT + 3)
         crowd.go.set()
 
 
-def test_a_lane_is_taken_again_after_a_wait_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "WAIT_SECONDS", 10)
-    free = list[int]()
+def test_a_lane_is_taken_again_after_a_wait_outside() -> None:
+    found = list[int]()
 
     def wait_outside() -> None:
         with lanes.outside():
-            free.append(lanes._free.qsize())
-        free.append(lanes._free.qsize())
+            found.append(free(crowd.served))
+        found.append(free(crowd.served))
 
     crowd = Crowd(wait_outside)
     crowd.go.set()
-    Lanes(crowd.app)({}, None)  # type: ignore[arg-type]
+    crowd.served({}, None)  # type: ignore[arg-type]
 
-    assert free == [LANES, LANES - 1]
+    assert found == [COUNT, COUNT - 1]
 
 
 def test_an_error_frees_the_lane() -> None:
     def fail(environ: object, start: object) -> Iterable[bytes]:
         raise LookupError
 
+    served = Lanes(fail, COUNT)  # type: ignore[arg-type]
     with pytest.raises(LookupError):
-        Lanes(fail)({}, None)  # type: ignore[arg-type]
+        served({}, None)  # type: ignore[arg-type]
+    assert free(served) == COUNT
