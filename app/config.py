@@ -53,6 +53,7 @@ class Settings:
     METRICS_TOKEN: str = ""  # who sends it may read /metrics; empty: this machine alone
     WORKERS: int = 1  # server processes; leave at 1 with SQLite
     BLOCKING_THREADS: int = 600  # threads of a worker
+    ONE_CPU: bool = True  # each server process keeps to one CPU, the least busy one, since its threads take turns
     MAX_STREAMS: int = 500  # live streams a worker holds open; further pages poll
     POLL_SECONDS: float = 0.4  # how often a worker looks for changed meters
     CALL_GRANT_SECONDS: int = 1800  # what a call is granted at once unless it asks for less

@@ -4,7 +4,7 @@ import sys
 
 from flask import Flask
 
-from app import create_app, log, memory
+from app import create_app, log, memory, one_cpu
 from app.db import db
 from app.lanes import LANES, Lanes
 
@@ -23,4 +23,6 @@ def create_served_app() -> Flask:
     app.wsgi_app = Lanes(app.wsgi_app, lanes)  # type: ignore[assignment, method-assign]
     sys.setswitchinterval(SWITCH_SECONDS)
     memory.collect_rarely()
+    if app.config["RINGPLAN"].ONE_CPU:
+        one_cpu.keep()
     return app

@@ -29,8 +29,12 @@ def main() -> None:
     if not shutil.which("wrk"):
         raise SystemExit("bench: needs wrk (Debian package wrk)")
     print(f"Measured on {machine()}; load before: {os.getloadavg()[0]:.1f}\n", flush=True)
+    with bare(one_cpu=True) as server:
+        print_bare("on one CPU, as the portal", measure(server), measure(server, script=load.BARE_POST))
     with bare() as server:
         page, post = measure(server), measure(server, script=load.BARE_POST)
+    print_bare("as the server comes, which the tables compare with", page, post)
+    print()
     with tempfile.TemporaryDirectory(prefix="rpb-") as folder:
         tables = [measured(setting, page, post) for setting in settings_for(folder)]
     heads = (
@@ -125,6 +129,12 @@ def bill_run(setting: Setting) -> Row:
     environment = {**os.environ, **setting.another("bill")}
     found = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return tuple(found.stdout.splitlines()[-1].split("|"))
+
+
+def print_bare(how: str, page: Load, post: Load) -> None:
+    """What the server makes of a page that does nothing."""
+    said = (f"{name} {found.rate:,.0f}/s at {micros(found.cpu)}" for name, found in (("page", page), ("POST", post)))
+    print(f"Bare Flask {how}: {', '.join(said)}", flush=True)
 
 
 def micros(cpu: float) -> str:

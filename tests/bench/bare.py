@@ -1,6 +1,10 @@
 """The least a Flask page can cost on the same server: what the portal's pages are compared with."""
 
+import os
+
 from flask import Flask, request
+
+from app import one_cpu
 
 
 def create_app() -> Flask:
@@ -15,4 +19,6 @@ def create_app() -> Flask:
     def echo() -> str:
         return str(len(request.get_data()))
 
+    if os.environ["ONE_CPU"] == "1":
+        one_cpu.keep()
     return app

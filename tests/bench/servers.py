@@ -28,11 +28,13 @@ class Server:
 
 
 @contextmanager
-def bare() -> Iterator[Server]:
-    """A Flask page that does nothing, on the portal's own server."""
+def bare(*, one_cpu: bool = False) -> Iterator[Server]:
+    """A Flask page that does nothing, on the portal's own server; on `one_cpu` as the portal, or as it comes."""
     granian = "granian --interface wsgi --workers 1 --blocking-threads 64 --no-ws --log-level warning --factory".split()
     port = free_port()
-    with _running(port, ["-m", *granian, "--port", str(port), "tests.bench.bare:create_app"], {}) as server:
+    with _running(
+        port, ["-m", *granian, "--port", str(port), "tests.bench.bare:create_app"], {"ONE_CPU": str(int(one_cpu))}
+    ) as server:
         yield server
 
 

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
 from tests.server import ROOT, LiveServer, free_port, serving
+
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def serve_in_vain(**settings: str) -> str:
@@ -90,6 +93,17 @@ def test_it_stops_within_seconds_although_streams_are_open(live_server: LiveServ
     assert live_server.process.returncode == 0
     for stream in streams:
         stream.close()
+
+
+@pytest.mark.skipif(CPUS < 2, reason="needs two CPUs, and a system that lets a process choose")
+@pytest.mark.parametrize(("one_cpu", "most"), [("1", 1), ("0", CPUS)])
+def test_a_server_process_keeps_to_one_cpu(one_cpu: str, most: int, tmp_path: Path):
+    with serving(tmp_path, ONE_CPU=one_cpu) as server:
+        requests.get(f"{server.url}/login", timeout=10)
+        family = psutil.Process(server.process.pid).children(recursive=True)
+        served = max(family, key=lambda process: process.num_threads())
+        found = {len(os.sched_getaffinity(thread.id)) for thread in served.threads()}
+    assert found == {most}
 
 
 def test_metrics_add_up_over_all_worker_processes(tmp_path: Path):

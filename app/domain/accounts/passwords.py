@@ -11,6 +11,7 @@ from importlib import resources
 
 from pwdlib import PasswordHash
 
+from app import one_cpu
 from app.core.errors import Invalid, Throttled
 
 MIN_LENGTH = 12
@@ -35,7 +36,8 @@ def make_hash(password: str, email: str = "") -> str:
         raise Invalid("password_is_email", "Use something else than the e-mail address.", field="new")
     if is_common(password):
         raise Invalid("password_is_common", "Too many people use this password, or one like it.", field="new")
-    return _hasher.hash(_normal(password))
+    with one_cpu.anywhere():
+        return _hasher.hash(_normal(password))
 
 
 def is_common(password: str) -> bool:
@@ -71,7 +73,9 @@ def verify(password: str, known_hash: str | None) -> tuple[bool, str | None]:
 
     Without a hash the answer is False after the same work, so that time does not tell who has an account.
     """
-    fits, stronger = _hasher.verify_and_update(_normal(password[: MAX_LENGTH + 1]), known_hash or _nobodys_hash())
+    known = known_hash or _nobodys_hash()
+    with one_cpu.anywhere():
+        fits, stronger = _hasher.verify_and_update(_normal(password[: MAX_LENGTH + 1]), known)
     return (fits, stronger) if known_hash else (False, None)
 
 

@@ -11,6 +11,7 @@ import msgspec
 import typst
 from flask import Response, current_app
 
+from app import one_cpu
 from app.db import db
 from app.domain.settings import service as settings
 
@@ -48,23 +49,24 @@ def pdf(
     folder = Path(str(current_app.template_folder)) / "documents"
     ours, instance = Path(current_app.static_folder or "") / "vendor", Path(current_app.instance_path) / "fonts"
     fonts, families = _fonts(ours, instance)
-    made: bytes = typst.compile(
-        folder / template,
-        root=folder,
-        font_paths=fonts,
-        sys_inputs={
-            "data": msgspec.json.encode(data).decode(),
-            "paper": PAPERS[paper],
-            "date": made_at.astimezone(UTC).date().isoformat(),
-            "language": language,
-            "fonts": families,
-            "attached": attached.decode(),
-            "logo": msgspec.json.encode(list(_picture(logo))).decode(),  # inputs are text: a number for each byte
-        },
-        timestamp=int(made_at.timestamp()),
-        pdf_tags=tagged,
-        pdf_standards=["a-3b"],
-    )
+    with one_cpu.anywhere():
+        made: bytes = typst.compile(
+            folder / template,
+            root=folder,
+            font_paths=fonts,
+            sys_inputs={
+                "data": msgspec.json.encode(data).decode(),
+                "paper": PAPERS[paper],
+                "date": made_at.astimezone(UTC).date().isoformat(),
+                "language": language,
+                "fonts": families,
+                "attached": attached.decode(),
+                "logo": msgspec.json.encode(list(_picture(logo))).decode(),  # inputs are text: a number for each byte
+            },
+            timestamp=int(made_at.timestamp()),
+            pdf_tags=tagged,
+            pdf_standards=["a-3b"],
+        )
     return made
 
 
