@@ -1,17 +1,18 @@
 """What a tenant holds over the API: extensions, trunks, DIDs and all else of kind `allocated`."""
 
 import re
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import msgspec
 from flask import Response, g, request
 from sqlalchemy.orm import Session
 
-from app.api.blueprint import answer, body_as, operation
+from app.api.blueprint import answer, body_as, cursor_of, operation
 from app.api.idempotency import transact
 from app.api.problems import invalid
 from app.core.clock import utc_now
-from app.core.cursor import decode_cursor, encode_cursor
+from app.core.cursor import encode_cursor
 from app.core.errors import NotFound
 from app.db import db
 from app.domain.telephony import listing, service as telephony
@@ -80,7 +81,7 @@ def list_allocations(ref: str) -> Response:
         raise invalid("unknown_resource", "No resource has such a code.", "/resource")
     if resource:
         telephony.allocated_resource(db.session(), resource)
-    after = _cursor(request.args.get("cursor", ""))
+    after = cast("listing.Cursor | None", cursor_of(str, str))
     page = listing.find_held(db.session(), tenant.id, resource_code=resource, after=after, most=PAGE_SIZE)
     return answer(
         AllocationListAnswer(data=[_shown(row, tenant) for row in page.rows], next=encode_cursor(page.next_key))
@@ -103,15 +104,6 @@ def release_allocation(ref: str, allocation_id: str) -> Response:
         return Response(status=204)
 
     return transact(act)
-
-
-def _cursor(word: str) -> listing.Cursor | None:
-    if not word:
-        return None
-    found = decode_cursor(word, str, str)
-    if found is None:
-        raise invalid("invalid_cursor", "This cursor was not made here.", "/cursor")
-    return found[0], found[1]
 
 
 def _shown(row: Allocation, tenant: Tenant) -> AllocationAnswer:

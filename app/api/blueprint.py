@@ -15,6 +15,7 @@ from app import wall
 from app.api import idempotency, limits
 from app.api.problems import Problem, invalid
 from app.core.clock import utc_now
+from app.core.cursor import decode_cursor
 from app.core.errors import NotFound
 from app.db import db
 from app.domain.accounts import service as accounts
@@ -25,6 +26,7 @@ bp = Blueprint("api", __name__, url_prefix="/api/v1")
 View = Callable[..., Response]
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
+NUL_REFUSED = "A NUL character is not allowed."
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # the escape, and not a backslash before the word u0000
 
 
@@ -123,11 +125,11 @@ def body_as(kind: type[T]) -> T:
     try:
         body = msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise invalid("invalid_body", *_with_pointer(str(error))) from None
+        raise invalid("invalid_body", *with_pointer(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "unreadable_json", f"The body is not JSON: {error}") from None
     if _NUL.search(raw):  # no database keeps a NUL in a text, and no name has one
-        raise invalid("invalid_body", "A NUL character is not allowed.", "")
+        raise invalid("invalid_body", NUL_REFUSED, "")
     return body
 
 
@@ -136,6 +138,15 @@ def raw_body() -> bytes:
     if request.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
         raise Problem(415, "compressed_body", "Send the body without compression.")
     return request.get_data(cache=True)
+
+
+def cursor_of(*shape: type) -> tuple[Any, ...] | None:
+    """Where the page that is asked for begins, None at the first one. Raises Problem 422 for what is no cursor."""
+    word = request.args.get("cursor", "")
+    found = decode_cursor(word, *shape)
+    if word and found is None:
+        raise invalid("invalid_cursor", "This cursor was not made here.", "/cursor")
+    return found
 
 
 def in_utc(moment: datetime, pointer: str) -> datetime:
@@ -151,7 +162,7 @@ def in_utc(moment: datetime, pointer: str) -> datetime:
 _FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`")
 
 
-def _with_pointer(message: str) -> tuple[str, str]:
+def with_pointer(message: str) -> tuple[str, str]:
     """msgspec says "… - at `$.limits[0].included`": its words, and the place as a JSON pointer."""
     detail, _, place = message.partition(" - at `$")
     pointer = re.sub(r"[.\[]", "/", place.rstrip("`")).replace("]", "")

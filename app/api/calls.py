@@ -8,7 +8,7 @@ from flask import Flask, Response, current_app, g, request
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy.orm import Session
 
-from app.api.blueprint import answer, body_as, operation, raw_body
+from app.api.blueprint import NUL_REFUSED, answer, body_as, operation, raw_body, with_pointer
 from app.api.idempotency import is_claimed, transact
 from app.api.problems import Problem, invalid, respond
 from app.config import Settings
@@ -209,10 +209,14 @@ def _asked(
 def _body(kind: type[Body]) -> Body:
     if not _is_form():
         return body_as(kind)
+    # A dialplan sends what it has, and a variable that was never set is empty: the same as not sent.
+    fields = {name: value for name, value in request.form.items() if value}
+    if any("\x00" in value for value in fields.values()):
+        raise invalid("invalid_body", NUL_REFUSED, "")
     try:
-        return msgspec.convert(request.form.to_dict(), kind, strict=False)
+        return msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid("invalid_body", str(error), "") from None
+        raise invalid("invalid_body", *with_pointer(str(error))) from None
 
 
 def _is_form() -> bool:

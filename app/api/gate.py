@@ -13,6 +13,7 @@ from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.metering import calls
 from app.domain.metering.decision import Call
+from app.pbx.text import storable
 
 MOST_REMEMBERED = 1_000
 _REASONS = {
@@ -38,9 +39,8 @@ def gate() -> Response:
         key = require_key("calls", request.args.get("key"))
         g.key = key
         _remember(accounts.settings_of(key.source).fail_open)
-        call = Call(
-            request.args.get("tenant_id", "")[:255], "", "fax" if request.args.get("type") == "fax" else "voice"
-        )
+        tenant = storable(request.args.get("tenant_id", "")[:255])
+        call = Call(tenant, "", "fax" if request.args.get("type") == "fax" else "voice")
         source_id, now = key.source.id, utc_now()
         decision = run_in_transaction(lambda session: calls.may_call(session, source_id, call, now=now))
     except Problem as problem:  # a key that was good once and is not any more opens nothing later either

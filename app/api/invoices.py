@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 from flask import Response, current_app, request
 
-from app.api.blueprint import answer, operation
+from app.api.blueprint import answer, cursor_of, operation
 from app.core.clock import utc_now
-from app.core.cursor import decode_cursor, encode_cursor
+from app.core.cursor import encode_cursor
 from app.core.money import format_micros
 from app.db import db
 from app.domain.billing import reading, service
@@ -71,12 +71,12 @@ class WholeInvoiceAnswer(InvoiceAnswer):
 
 @operation(
     "GET", "/tenants/<ref>/invoices", "Issued invoices, newest first", scope="read", gives=InvoiceListAnswer,
-    also=(404,), query=("cursor",),
+    also=(404, 422), query=("cursor",),
 )  # fmt: skip
 def list_invoices(ref: str) -> Response:
     """A hundred a page, by cursor; credit notes among them."""
     tenant = tenants.by_name(db.session(), ref)
-    after = decode_cursor(request.args.get("cursor"), int)
+    after = cursor_of(int)
     query = InvoiceQuery(tenant_id=tenant.id, issued_only=True)
     page = reading.find(db.session(), query, today=utc_now().date(), after=after[0] if after else None, most=PAGE_SIZE)
     return answer(

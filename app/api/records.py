@@ -1,15 +1,15 @@
 """Usage records over the API: what was counted, with its split and its source."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
 from flask import Response, request
 
-from app.api.blueprint import answer, in_utc, operation
+from app.api.blueprint import answer, cursor_of, in_utc, operation
 from app.api.problems import invalid
-from app.core.cursor import decode_cursor, encode_cursor
+from app.core.cursor import encode_cursor
 from app.core.money import format_micros
 from app.db import db
 from app.domain.metering import history
@@ -64,22 +64,13 @@ def list_usage(ref: str) -> Response:
     if "\x00" in resource:
         raise invalid("unknown_resource", "No resource has such a code.", "/resource")
     query = UsageQuery(resource=resource, since=_moment("since"), until=_moment("until"))
-    after = _cursor(request.args.get("cursor", ""))
+    after = cast("Cursor | None", cursor_of(datetime, int))
     page = history.find_usage(db.session(), tenant.id, query, zone=ZoneInfo(tenant.timezone), after=after, most=100)
     return answer(
         UsageListAnswer(
             data=[_record(row, tenant) for row in page.rows], next=encode_cursor(page.older) if page.older else None
         )
     )
-
-
-def _cursor(word: str) -> Cursor | None:
-    if not word:
-        return None
-    found = decode_cursor(word, datetime, int)
-    if found is None:
-        raise invalid("invalid_cursor", "This cursor was not made here.", "/cursor")
-    return found[0], found[1]
 
 
 def _moment(name: str) -> datetime | None:

@@ -344,6 +344,25 @@ def test_an_expired_hold_is_free_for_the_next_call_and_its_cdr_still_counts(ask,
     assert (the_hold("c1").ended_as, the_hold("c1").reported_at is not None) == ("expired", True)
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_call_that_asks_again_after_its_hold_expired_has_a_new_one(ask, meter, clock, ended):
+    """Whether a sweep came by or not: never leave to talk for no seconds, without a place among the calls at once."""
+    first = ask()
+    if ended:
+        ask("end", hold=first["hold"], seconds=30)
+    clock.shift(timedelta(seconds=1921))
+    again = ask()
+    assert (again["allowed"], again["seconds"]) == (True, 1800) and again["hold"] != first["hold"]
+    assert meter() == (0, 1800) and meter("concurrent_calls") == (1, 0)
+
+
+def test_a_hold_that_is_about_to_expire_still_answers_with_a_second(ask, clock):
+    hold = ask()["hold"]
+    clock.shift(timedelta(seconds=1919.5))
+    again = ask()
+    assert (again["hold"], again["seconds"]) == (hold, 1)
+
+
 def test_a_sweep_expires_what_is_due(ask, meter, now):
     ask()
     sweep = lambda at: run_in_transaction(lambda session: holds.expire(session, now=at))  # noqa: E731
@@ -420,6 +439,26 @@ def test_a_dialplan_reads_why_its_request_was_no_good(line):
     assert line("renew", status=404, hold="h_1_2") == "deny,0,h_1_2,unknown_hold\n"
 
 
+def test_a_field_that_a_dialplan_left_empty_is_one_it_did_not_send(line, meter):
+    hold = line(seconds="", kind="", direction="").split(",")[2]
+    assert line("renew", hold=hold, seconds_used="") == f"allow,1800,{hold},\n"
+    assert line("end", hold=hold, seconds="") == f"end,0,{hold},\n"
+    assert meter() == (0, 0)
+
+
+@pytest.mark.parametrize("field", ["tenant", "call_id", "caller", "callee"])
+def test_a_form_field_with_a_nul_is_refused_on_every_database(line, field):
+    assert line(status=422, **{field: "a\0b"}) == "deny,0,,invalid_body\n"
+    assert line("end", status=422, hold="h_1_2\0") == "deny,0,,invalid_body\n"
+
+
+def test_a_form_asked_for_json_says_which_field_is_wrong(machine, acme):
+    fields = {"tenant": "acme", "call_id": "c1", "kind": "telex"}
+    answer = machine("POST", "/api/v1/calls/authorize", data=fields, headers={"Accept": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json["errors"] == [{"pointer": "/kind", "detail": "Invalid enum value 'telex'"}]
+
+
 def test_accept_decides_over_the_form_of_the_question(machine, acme):
     fields = {"tenant": "acme", "call_id": "c1"}
     text = machine("POST", "/api/v1/calls/authorize", json=fields, headers={"Accept": "text/plain"})
@@ -469,6 +508,20 @@ def test_the_gate_answers_in_its_own_words(client, source, ask, make, acme, now)
     assert gate(tenant_id="acme")["reason"] == "max-concurrent-calls"
     assert client.get("/billing/gate?tenant_id=acme&key=rp_0_0").status_code == 401
     assert client.get("/billing/gate?tenant_id=acme").status_code == 401
+
+
+def test_the_gate_opens_for_what_an_expired_hold_gave_back(client, source, ask, clock):
+    for number in range(5):
+        ask(call_id=f"c{number}", seconds=60)
+    gate = lambda: client.get("/billing/gate", query_string={"key": source.key, "tenant_id": "acme"}).json  # noqa: E731
+    assert gate()["reason"] == "max-concurrent-calls"
+    clock.shift(timedelta(seconds=181))
+    assert gate() == {"allowed": True, "reason": "ok"}
+
+
+def test_the_gate_knows_no_tenant_with_a_nul_in_its_name(client, source):
+    answer = client.get("/billing/gate", query_string={"key": source.key, "tenant_id": "a\0b"})
+    assert (answer.status_code, answer.json["reason"]) == (200, "tenant-not-found")
 
 
 def test_a_hundred_calls_at_once_with_room_for_ten_are_ten(app, make, source, acme):

@@ -47,3 +47,8 @@ def test_what_is_not_the_tenants_is_not_found(machine, make, invoice):
     assert machine("GET", "/api/v1/tenants/acme/invoices/2026-00002").status_code == 404
     assert machine("GET", "/api/v1/tenants/nobody/invoices").status_code == 404
     assert machine("GET", "/api/v1/tenants/globex/invoices").json["data"] == []
+
+
+def test_a_cursor_that_was_not_made_here_is_refused_and_begins_no_list_anew(machine, invoice):
+    answer = machine("GET", "/api/v1/tenants/acme/invoices?cursor=nonsense")
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_cursor")

@@ -28,17 +28,19 @@ from app.domain.subscriptions import moves
 
 
 def authorize(session: Session, source_id: int, call: Call, terms: Terms, *, now: datetime) -> Decision:
-    """Grant the call a hold, or refuse it with its reason, which is kept. The same call again has the same hold."""
+    """Grant the call a hold, or refuse it with its reason, which is kept.
+
+    The same call again has the same hold until that expires.
+    """
     connection = session.connection()
     row = _find_caller(session, source_id, call, now)
     if row is None:
         return Decision(False, reason="unknown_tenant")
-    if row.hold_id is not None:
+    if row.hold_id is not None and row.expires_at > now:
         return _same_hold(connection, row, call, terms, now)
     if row.prepaid:
         prepaid.lock(connection, row.tenant_id)
-    while row.overdue and holds.expire(session, now=now, tenant_id=row.tenant_id):
-        pass
+    _expire_overdue(session, row, now)
     decision = _decide(connection, row, source_id, call, terms, now)
     if not decision.allowed:
         _keep_refusal(connection, row.tenant_id, source_id, call, decision, now)
@@ -51,6 +53,7 @@ def may_call(session: Session, source_id: int, call: Call, *, now: datetime) -> 
     row = _find_caller(session, source_id, call, now)
     if row is None:
         return Decision(False, reason="unknown_tenant")
+    _expire_overdue(session, row, now)
     decision = _look(connection, row, now)
     if not decision.allowed:
         call = replace(call, call_id=now.strftime("gate %Y-%m-%dT%H:%M"))
@@ -154,7 +157,7 @@ def _decide(connection: Connection, row: Any, source_id: int, call: Call, terms:
 def _same_hold(connection: Connection, row: Any, call: Call, terms: Terms, now: datetime) -> Decision:
     """What the call was granted: asked twice is granted once."""
     most = row.granted if row.granted and call.kind == "voice" else terms.seconds
-    seconds = max(0, min(most, math.floor((row.expires_at - now).total_seconds())))
+    seconds = min(most, math.ceil((row.expires_at - now).total_seconds()))
     standing = call_store.standing(connection, LimitedMeter.of(row, _period_on(row, now)))
     name = HoldName(row.tenant_id, row.hold_id)
     return Decision(True, seconds, name, row.expires_at, standing.remaining(row.included))
@@ -222,6 +225,12 @@ def _reserve(
         fitting = whole_steps(granted + standing.free(meter.blocks_at), row.first_step, row.next_step) - granted
         wanted = min(wanted - 1, fitting)
     return 0, call_store.standing(connection, meter)
+
+
+def _expire_overdue(session: Session, row: Any, now: datetime) -> None:
+    """End what is due of the tenant's holds, which no sweep has come by yet."""
+    while row.overdue and holds.expire(session, now=now, tenant_id=row.tenant_id):
+        pass
 
 
 def _find_caller(session: Session, source_id: int, call: Call, now: datetime) -> Any:
