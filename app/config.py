@@ -10,6 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from app.core.addresses import parse_ranges
 
 MOST_MONTHS = 600
@@ -94,10 +97,27 @@ def read_settings() -> Settings:
             chosen[field.name] = _converted(field.name, os.environ[field.name])
     chosen["RINGPLAN_INSTANCE"] = str(folder.resolve())
     settings = Settings(**chosen)
+    _check_databases(settings)
     _check_prefix(settings.INVOICE_PREFIX)
     _check_ranges(settings.WEBHOOK_ALLOWED_RANGES)
     _check_months(settings.RETENTION_MONTHS)
     return settings
+
+
+def _check_databases(settings: Settings) -> None:
+    """What is wrong with an address is said without it, for it may hold a password."""
+    for name, url in (("DATABASE_URL", database_url(settings)), ("DATABASE_OWNER_URL", owner_url(settings))):
+        if url and not _is_database(url):
+            raise SystemExit(f"ringplan: {name} is no address like postgresql://user:password@host/name")
+
+
+def _is_database(url: str) -> bool:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
+    return is_file or parsed.get_backend_name() == "postgresql"
 
 
 def _check_prefix(prefix: str) -> None:

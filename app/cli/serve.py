@@ -1,7 +1,6 @@
 """`flask serve`: one command that migrates, loads the demo the first time and serves until it is told to stop."""
 
 import errno
-import fcntl
 import os
 import resource
 import socket
@@ -9,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
@@ -19,11 +17,11 @@ from flask.cli import with_appcontext
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
-from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 from app import metrics, wall
 from app.cli.demo import is_empty, load_demo
+from app.cli.schema import alone
 from app.config import Settings
 from app.db import db
 
@@ -31,7 +29,6 @@ STOP_SECONDS = 2  # what a running request gets to finish; live streams end when
 MOST_CONNECTIONS = 10_000  # of a worker; one that sends nothing takes no thread, but a file of the system
 SPARE_FILES = 256  # beside connections and threads: databases, logs, libraries
 BACKLOG = 1024  # connections the kernel holds while every thread is busy
-MIGRATION_KEY = 7_265_706  # of PostgreSQL's advisory lock: any number, always the same
 
 
 @click.command("serve")
@@ -41,7 +38,7 @@ def serve() -> None:
     settings: Settings = current_app.config["RINGPLAN"]
     address = free_address(settings)
     try:
-        with _alone(Path(settings.RINGPLAN_INSTANCE)):
+        with alone():
             lines = _prepare(settings)
     except OperationalError as error:
         raise SystemExit(f"ringplan: the database cannot be used: {str(error.orig).splitlines()[0]}") from None
@@ -71,17 +68,6 @@ def free_address(settings: Settings) -> str:
             raise SystemExit(f"ringplan: {where} is already in use; set PORT to another one") from None
         raise SystemExit(f"ringplan: cannot serve on {where}: {error.strerror}") from None
     return str(target[0])
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One starter at a time: per folder by a file lock, per PostgreSQL database by an advisory lock."""
-    with (folder / "starting.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with db.engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_KEY)))
-            yield
 
 
 def _prepare(settings: Settings) -> list[str]:

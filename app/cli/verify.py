@@ -9,6 +9,8 @@ import msgspec
 from flask.cli import with_appcontext
 from sqlalchemy.orm import Session
 
+from app.cli.kit import said_in_one_line
+from app.cli.schema import on_schema
 from app.cli.serve import wall_lines
 from app.core.clock import utc_now
 from app.db import run_in_transaction, snapshot
@@ -21,6 +23,8 @@ MOST_KEPT = 1_000  # differences stored for the provider's page and put into JSO
 @click.command("verify")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_appcontext
+@said_in_one_line()
+@on_schema
 def verify(as_json: bool) -> None:
     """Recount every invariant; exits 1 when something differs. May run at any time beside the server."""
     now, count = utc_now(), 0

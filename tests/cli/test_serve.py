@@ -48,6 +48,9 @@ def test_a_taken_port_is_named_before_anything_is_prepared(taken_port: int, tmp_
         ({"PORT": "eighty"}, "ringplan: PORT='eighty' is not a valid int\n"),
         ({"INVOICE_PREFIX": "A/{year}-"}, "ringplan: INVOICE_PREFIX='A/{year}-' may have no slash and no control char"),
         ({"INVOICE_PREFIX": "A\n"}, "ringplan: INVOICE_PREFIX='A\\n' may have no slash and no control characters"),
+        ({"DATABASE_URL": "mysql://u:hush@h/x"}, "ringplan: DATABASE_URL is no address like "),
+        ({"DATABASE_URL": "postgresql://u:hush@h:p/x"}, "ringplan: DATABASE_URL is no address like "),
+        ({"DATABASE_URL": "sqlite://"}, "ringplan: DATABASE_URL is no address like "),
         ({"HOST": "192.0.2.1"}, "ringplan: cannot serve on 192.0.2.1:8123: Cannot assign requested address\n"),
         ({"RINGPLAN_INSTANCE": "/proc/nowhere"}, "ringplan: cannot create the instance folder /proc/nowhere: "),
     ],
@@ -56,6 +59,7 @@ def test_what_cannot_work_is_said_in_one_line(settings: dict[str, str], said: st
     answer = serve_in_vain(**{"RINGPLAN_INSTANCE": str(tmp_path), "PORT": "8123", **settings})
     assert answer.startswith(said)
     assert answer.count("\n") == 1
+    assert "hush" not in answer
 
 
 def test_a_database_that_does_not_answer_is_said_in_one_line(tmp_path: Path):
