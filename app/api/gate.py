@@ -25,6 +25,8 @@ _REASONS = {
     "tenant_suspended": "no-credit",
     "no_subscription": "no-credit",
 }
+_LIMITED = "rate-limited"
+REASONS = sorted({*_REASONS.values(), _LIMITED})
 
 
 def init_app(app: Flask) -> None:
@@ -56,7 +58,7 @@ def gate() -> Response:
 
 def _limited(problem: Problem) -> Response:
     """In the words of the dialplan, too."""
-    response = answer({"allowed": False, "reason": "rate-limited"}, 429)
+    response = answer({"allowed": False, "reason": _LIMITED}, 429)
     response.headers.extend(problem.headers)
     return response
 

@@ -8,6 +8,7 @@ from flask import Response, render_template
 
 from app.api.blueprint import Operation, answer, bp, operations
 from app.api.examples import EXAMPLES
+from app.api.gate import REASONS
 from app.api.idempotency import HEADER, MAX_LENGTH
 
 PROBLEMS = {
@@ -51,6 +52,7 @@ _PROBLEM = {
         },
     },
 }
+_PROBLEM_CONTENT = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 _RATE_HEADERS = {
     name: {"description": words, "schema": {"type": "string"}}
     for name, words in {
@@ -61,6 +63,11 @@ _RATE_HEADERS = {
 }
 LINE = "text/plain"  # of call control, for dialplans
 _LINE_STATUSES = {400, 404, 415, 422, 429}  # problems that a dialplan is told in its line
+_SAYS_STATUS = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {"status": {"type": "string"}, "reason": {"type": "string"}},
+}
 _IDEMPOTENCY_KEY = {
     "name": HEADER,
     "in": "header",
@@ -103,6 +110,7 @@ def description() -> dict[str, Any]:
     for op in operations:
         path = "/api/v1" + re.sub(r"<(\w+)>", r"{\1}", op.path)
         paths.setdefault(path, {})[op.method.lower()] = _operation(op, by_type)
+    paths |= _beside()
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ringplan", "version": "1", "description": "What machines say to Ringplan."},
@@ -113,6 +121,7 @@ def description() -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic", "description": "source code and API key"},
+                "key": {"type": "apiKey", "in": "query", "name": "key"},
             },
         },
     }
@@ -129,6 +138,50 @@ def _operation(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     if op.has_body:
         described["requestBody"] = {"required": True, "content": _content(op, by_type)}
     return described
+
+
+def _beside() -> dict[str, dict[str, Any]]:
+    """The addresses outside /api/v1: ICTPBX's gate, and what supervisors ask."""
+    said = {
+        "type": "object",
+        "required": ["allowed", "reason"],
+        "properties": {"allowed": {"type": "boolean"}, "reason": {"type": "string", "enum": REASONS}},
+    }
+    answered = {"content": {"application/json": {"schema": said}}}
+    refused = {status: {"description": PROBLEMS[status], **_PROBLEM_CONTENT} for status in (401, 403, 500)}
+    kinds = {"type": "string", "enum": ["voice", "fax"]}
+    gate = {
+        "operationId": "gate",
+        "summary": "ICTPBX's question: may this tenant call?",
+        "description": "Scope: `calls`. While the database is away it is closed, unless the source fails open",
+        "security": [{"bearer": []}, {"basic": []}, {"key": []}],
+        "parameters": [
+            {"name": "tenant_id", "in": "query", "required": True, "schema": {"type": "string"}},
+            {"name": "type", "in": "query", "required": False, "schema": kinds},
+        ],
+        "responses": {str(status): described for status, described in refused.items()}
+        | {
+            "200": {"description": "OK", **answered},
+            "429": {"description": PROBLEMS[429], **answered, "headers": _RATE_HEADERS},
+            "503": {"description": PROBLEMS[503], **answered},
+        },
+    }
+    return {
+        "/billing/gate": {"get": gate},
+        "/healthz": {"get": _supervised("healthz", "The process is up")},
+        "/readyz": {"get": _supervised("readyz", "The database answers and has this version's tables", 503)},
+    }
+
+
+def _supervised(name: str, summary: str, *also: int) -> dict[str, Any]:
+    said = {"content": {"application/json": {"schema": _SAYS_STATUS}}}
+    responses = {str(status): {"description": PROBLEMS[status], **said} for status in also}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "security": [],
+        "responses": {"200": {"description": "OK", **said}, **responses},
+    }
 
 
 def _parameters(op: Operation) -> list[dict[str, Any]]:
@@ -153,12 +206,11 @@ def _content(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(op: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
-    problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     responses = _successes(op, by_type)
     for status in statuses(op):
-        responses[str(status)] = {"description": PROBLEMS[status], **problem}
+        responses[str(status)] = {"description": PROBLEMS[status], **_PROBLEM_CONTENT}
         if LINE in op.gives_also and status in _LINE_STATUSES:
-            responses[str(status)]["content"] = problem["content"] | _in_texts(LINE)
+            responses[str(status)]["content"] = _PROBLEM_CONTENT["content"] | _in_texts(LINE)
     responses["429"]["headers"] = _RATE_HEADERS
     return responses
 

@@ -111,8 +111,19 @@ def test_the_document_resolves_and_names_everything(client):
     assert {ref.rpartition("/")[2] for ref in _refs(document)} <= set(document["components"]["schemas"])
     found = [operation for path in document["paths"].values() for operation in path.values()]
     assert len({operation["operationId"] for operation in found}) == len(found)
-    assert all(operation["summary"] and {"401", "403", "503"} <= set(operation["responses"]) for operation in found)
+    assert all(operation["summary"] for operation in found)
+    with_key = [operation for operation in found if operation.get("security") != []]
+    assert all({"401", "403", "503"} <= set(operation["responses"]) for operation in with_key)
     assert set(document["paths"]["/api/v1/usage"]["post"]["requestBody"]["content"]) == CONTENT
+
+
+@pytest.mark.databases("sqlite")
+def test_the_document_has_the_addresses_outside_the_api_too(client):
+    """It is of the whole contract: the gate, with its key in the query as well, and what supervisors ask without one."""
+    paths = client.get("/api/v1/openapi.json").json["paths"]
+    assert {path for path in paths if not path.startswith("/api/v1/")} == {"/billing/gate", "/healthz", "/readyz"}
+    assert {"key": []} in paths["/billing/gate"]["get"]["security"]
+    assert paths["/healthz"]["get"]["security"] == paths["/readyz"]["get"]["security"] == []
 
 
 def _refs(node):
