@@ -6,7 +6,7 @@ so that everybody else is still served.
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import BytesIO
 from threading import Lock
@@ -21,6 +21,8 @@ from app import lanes
 
 ONE_ADDRESS, ALL = 6, 2  # the part of the threads that may wait for bodies: a sixth, and half
 RETRY_SECONDS = 5
+MOST_DISCARDED = 20_000_000  # bytes of a body that is too long
+PIECE = 65_536
 _lock = Lock()
 _waiting: Counter[str] = Counter()
 
@@ -91,11 +93,27 @@ class PortalRequest(Request):
     @cached_property
     def stream(self) -> IO[bytes]:
         """The body, from its beginning."""
-        stream = super().stream
+        try:
+            stream = super().stream
+        except RequestEntityTooLarge:
+            self._discard()
+            raise
         if not isinstance(stream, LimitedStream):
             return stream
         body = _WholeBody(stream._stream, stream.limit, self.content_length, self.remote_addr or "")
         return cast("IO[bytes]", body)
+
+    def _discard(self) -> None:
+        """Take the whole of a body that is a little too long: who writes to the end before it reads hears the answer.
+
+        Who asks first whether to send it (`Expect`) is spared the sending.
+        """
+        left = self.content_length or 0
+        if left > MOST_DISCARDED or "Expect" in self.headers:
+            return
+        with _place(self.remote_addr or ""), suppress(OSError, ValueError):
+            while left > 0 and (piece := self.environ["wsgi.input"].read(min(left, PIECE))):
+                left -= len(piece)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -109,6 +111,22 @@ def test_a_hundred_megabytes_are_refused(server, key, unharmed, path):
     chunk = b"f4240\r\n" + b"x" * MB + b"\r\n"
     chunked = send(server, head(path, key, content, "Transfer-Encoding: chunked"), *[chunk] * 100, b"0\r\n\r\n")
     assert with_length.split(b" ")[1] == chunked.split(b" ")[1] == b"413"
+
+
+def test_who_writes_all_of_a_body_that_is_a_little_too_long_reads_the_answer(server, key, unharmed):
+    """As Python's own client does, which reads nothing once a write failed."""
+    headers = {"Authorization": f"Bearer {key}"}
+    for path in ("/api/v1/usage", "/api/v1/calls/authorize"):
+        asked = Request(server.url + path, data=b" " * (11 * MB), headers=headers)
+        with pytest.raises(HTTPError) as refused:
+            urlopen(asked, timeout=30)
+        assert refused.value.code == 413
+        refused.value.close()
+
+
+def test_who_asks_whether_to_send_a_body_that_is_too_long_sends_none_of_it(server, key, unharmed):
+    answer = send(server, head("/api/v1/usage", key, "Content-Length: 11000000", "Expect: 100-continue"))
+    assert answer.split(b" ")[1] == b"413"
 
 
 @pytest.mark.parametrize("name", BOMBS)
