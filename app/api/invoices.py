@@ -17,6 +17,7 @@ from app.domain.tenants import service as tenants
 
 PAGE_SIZE = 100
 JSON, PDF, UBL = "application/json", "application/pdf", "application/xml"
+UBL_AS_TEXT = "text/xml"  # an alias, says RFC 7303
 _ENDINGS = {".json": JSON, ".pdf": PDF, ".xml": UBL}
 
 
@@ -86,7 +87,7 @@ def list_invoices(ref: str) -> Response:
 
 @operation(
     "GET", "/tenants/<ref>/invoices/<number>", "One invoice", scope="read", gives=WholeInvoiceAnswer,
-    gives_also=(PDF, UBL), also=(404, 409),
+    gives_also=(PDF, UBL, UBL_AS_TEXT), also=(404, 409),
 )  # fmt: skip
 def get_invoice(ref: str, number: str) -> Response:
     """JSON, PDF or UBL, as `Accept` says or an address that ends in `.json`, `.pdf` or `.xml`.
@@ -99,13 +100,13 @@ def get_invoice(ref: str, number: str) -> Response:
         number = name
     found = reading.by_number(session, tenants.by_name(session, ref).id, number)
     lines = service.lines_of(session, found)
-    wanted = named or request.accept_mimetypes.best_match(_ENDINGS.values())
+    wanted = named or request.accept_mimetypes.best_match((*_ENDINGS.values(), UBL_AS_TEXT))
     # The pages set documents and say how: machines and people know nothing of one another.
     files = current_app.extensions["invoice_files"]
     if wanted == PDF:
         response = Response(files.pdf(found, lines), mimetype=PDF)
-    elif wanted == UBL:
-        response = Response(files.ubl(found, lines), mimetype=UBL)
+    elif wanted in (UBL, UBL_AS_TEXT):
+        response = Response(files.ubl(found, lines), mimetype=wanted)
     else:
         response = answer(
             WholeInvoiceAnswer(**_fields(found), lines=[_line(line) for line in lines], printed=found.printed)

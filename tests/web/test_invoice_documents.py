@@ -163,6 +163,8 @@ def test_both_sides_and_machines_get_the_same_bytes(issued, make, login, machine
         assert staff.get(f"/provider/tenants/acme/invoices/{invoice_id}{ending}").data == content
         assert machine_get(f"/acme/invoices/2026-00001{ending}").data == content
         assert machine_get("/acme/invoices/2026-00001", Accept=accept).data == content
+    alias = machine_get("/acme/invoices/2026-00001", Accept="text/xml")
+    assert (alias.mimetype, alias.data) == ("text/xml", content)
     assert machine_get("/acme/invoices/2026-00001.json").json["number"] == "2026-00001"
     assert machine_get("/acme/invoices/2026-00002.pdf").status_code == 404
     make.tenant("Globex")
