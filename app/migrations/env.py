@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from alembic import context
 from flask import current_app
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import Connection, Engine, NullPool, create_engine, func, select
+from sqlalchemy.exc import DataError, OperationalError
 
 from app import wall
 from app.config import owner_url
@@ -13,12 +15,14 @@ from app.config import owner_url
 config = context.config
 database = current_app.extensions["migrate"].db
 
+LOCK_TIMEOUT = "15s"  # whatever waits for a table's lock lets nobody else at the table meanwhile
+
 
 def run() -> None:
     """Run the migrations in one transaction, the wall between tenants down meanwhile; it stands at the newest."""
     with owner().connect() as connection, unenforced(connection):
         context.configure(connection=connection, target_metadata=database.metadata, render_as_batch=True)
-        with context.begin_transaction():
+        with context.begin_transaction(), bounded_waits(connection):
             if connection.dialect.name == "postgresql" and not is_there_already():
                 wall.lower_wall(connection)
             context.run_migrations()
@@ -56,6 +60,28 @@ def is_there_already() -> bool:
 def is_newest() -> bool:
     """Whether the schema is that of the models."""
     return context.get_context().get_current_heads() == tuple(context.script.get_heads())
+
+
+@contextmanager
+def bounded_waits(connection: Connection) -> Iterator[None]:
+    """On PostgreSQL give up, in one line, when others do not let go of a table; `-x lock_timeout=1min` waits longer."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    longest = context.get_x_argument(as_dictionary=True).get("lock_timeout", LOCK_TIMEOUT)
+    try:
+        connection.execute(select(func.set_config("lock_timeout", longest, True)))
+    except DataError:
+        raise click.ClickException(f"lock_timeout={longest} is no duration such as 30s or 1min") from None
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) not in {"55P03", "40P01"}:  # lock not available, deadlock
+            raise
+        raise click.ClickException(
+            f"nothing was migrated: others held a table for longer than {longest}. Try again when they are done,"
+            " stop the server and the worker, or wait longer with flask db upgrade -x lock_timeout=1min"
+        ) from None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The migrations make exactly the tables of the models, and can be taken back."""
 
+import click
 import flask_migrate
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -25,13 +26,18 @@ both = pytest.mark.parametrize("empty_database_url", DATABASES, indirect=True)
 
 
 @pytest.fixture
-def migrations(empty_database_url, tmp_path):
+def app_of_migrations(empty_database_url, tmp_path):
     app = create_app(Settings(RINGPLAN_INSTANCE=str(tmp_path), DATABASE_URL=empty_database_url))
     with app.app_context():
-        yield flask_migrate
+        yield app
         db.session.remove()
         for engine in db.engines.values():
             engine.dispose()
+
+
+@pytest.fixture
+def migrations(app_of_migrations):
+    return flask_migrate
 
 
 def differences():
@@ -154,3 +160,26 @@ def rows():
 def test_no_table_needs_a_sequence(migrations):
     migrations.upgrade()
     assert inspect(db.engine).get_sequence_names() == []
+
+
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+def test_a_migration_gives_up_when_others_do_not_let_go_of_a_table(migrations):
+    migrations.upgrade(revision="0038")
+    with db.engine.connect() as other:
+        other.execute(select(func.count()).select_from(Account))  # its transaction stays open
+        with pytest.raises(click.ClickException, match="held a table for longer than 200ms"):
+            migrations.upgrade(x_arg=["lock_timeout=200ms"])
+        assert "locale" not in columns_of_account()
+        other.rollback()
+    migrations.upgrade(x_arg=["lock_timeout=200ms"])
+    assert "locale" in columns_of_account()
+
+
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+def test_a_lock_timeout_that_is_none_is_named(app_of_migrations):
+    done = app_of_migrations.test_cli_runner().invoke(args=["db", "upgrade", "-x", "lock_timeout=soon"])
+    assert (done.exit_code, done.output) == (1, "Error: lock_timeout=soon is no duration such as 30s or 1min\n")
+
+
+def columns_of_account():
+    return {column["name"] for column in inspect(db.engine).get_columns("account")}
