@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import click
 import flask_migrate
@@ -79,14 +78,14 @@ def restore(file: Path) -> None:
     for engine in db.engines.values():
         engine.dispose()
     with _folder_beside(path) as folder:
-        about = _unpack(file, folder)
+        made_at = _unpack(file, folder)
         _refuse_newer(_check(folder / DATABASE))
         kept = [_set_aside(path, utc_now())] if path.exists() else []
         (folder / DATABASE).replace(path)
         for name in (SECRET_KEY, CONFIG):
             kept += _put_beside(folder / name, path.parent / name)
         _sync(path.parent)
-    click.echo(f"{path}: as of {about['made_at']}")
+    click.echo(f"{path}: as of {made_at}")
     for each in kept:
         click.echo(f"what was there before: {each}")
     flask_migrate.upgrade()
@@ -143,8 +142,8 @@ def _pack(folder: Path, packed: Path) -> None:
         os.fsync(raw.fileno())
 
 
-def _unpack(file: Path, folder: Path) -> dict[str, Any]:
-    """Members that are known, as plain files; returns what the backup says of itself. Raises ClickException."""
+def _unpack(file: Path, folder: Path) -> str:
+    """Members that are known, as plain files; returns of when the backup is. Raises ClickException."""
     try:
         with tarfile.open(file, mode="r|gz") as archive:
             for member in archive:
@@ -155,12 +154,12 @@ def _unpack(file: Path, folder: Path) -> dict[str, Any]:
                         shutil.copyfileobj(content, target)
                         target.flush()
                         os.fsync(target.fileno())
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+        made_at = str(json.loads((folder / ABOUT).read_text())["made_at"])
         if not (folder / DATABASE).exists():
             raise click.ClickException(f"{file} holds no database")
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError, FileNotFoundError):
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError, FileNotFoundError, LookupError, TypeError):
         raise click.ClickException(f"{file} is no whole backup of Ringplan") from None
-    return about
+    return made_at
 
 
 def _recount(path: Path, revision: str) -> int:

@@ -147,7 +147,9 @@ def test_a_backup_overwrites_nothing_unasked(app, source, file):
 
 
 @sqlite_alone
-@pytest.mark.parametrize("kind", ["half", "text", "empty", "other archive", "damaged database", "newer schema"])
+@pytest.mark.parametrize(
+    "kind", ["half", "text", "empty", "other archive", "damaged database", "newer schema", "no moment", "no object"]
+)
 def test_what_is_no_backup_changes_nothing(app, source, file, tmp_path, kind):
     assert _run(app, "backup", file).exit_code == 0
     _spoil(file, kind, tmp_path / "spoilt")
@@ -176,6 +178,8 @@ def _spoil(file: Path, kind: str, folder: Path) -> None:
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("UPDATE alembic_version SET version_num = '9999'")
             connection.commit()
+    elif kind in ("no moment", "no object"):
+        (folder / "about.json").write_text({"no moment": '{"schema": "0039"}', "no object": "[]"}[kind])
     names = ["about.json"] if kind == "other archive" else ["about.json", "ringplan.sqlite"]
     with tarfile.open(file, "w:gz") as archive:
         for name in names:
