@@ -14,6 +14,7 @@ from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Meter, MeterBeyond, UsageDay, UsageRecord
 from app.domain.metering.reports import Report
 from app.domain.metering.reversal import reverse
+from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from tests.factories import close_before
 
@@ -157,10 +158,13 @@ def test_what_cannot_be_reversed_says_why(send, take_back, acme, make, now):
     assert refused.value.code == "is_reversal"
 
 
-def test_a_closed_period_is_not_touched(send, take_back, acme, now):
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_closed_period_is_not_touched(send, take_back, acme, now, has_ended):
     record_id = send("a", 300, now - timedelta(days=30))
     with unit_of_work() as session:
         close_before(session, acme.id, (now - timedelta(days=9)).date())
+        if has_ended:
+            subscriptions.end(session, session.merge(acme), actor="test", now=now)
     with pytest.raises(Conflict) as refused:
         take_back(record_id)
     assert refused.value.code == "period_closed"

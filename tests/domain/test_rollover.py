@@ -16,6 +16,7 @@ from app.domain.metering.ingest import ingest
 from app.domain.metering.models import Meter, UsageRecord
 from app.domain.metering.reports import Report
 from app.domain.metering.reversal import reverse
+from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -171,5 +172,28 @@ def test_another_day_of_the_month_is_the_first_of_a_period(make, talk):
     make.subscribe(tenant, make.package("gold", (limit(),)))
     talk(400, make.now + timedelta(days=5), "globex")
     talk(1, make.now + timedelta(days=35), "globex")
-    found = db.session.execute(select(Meter.period_on, Meter.carried_in).order_by(Meter.period_on)).all()
-    assert [tuple(row) for row in found] == [(date(2026, 1, 31), 0), (date(2026, 2, 28), 600)]
+    assert carried_by_period() == [(date(2026, 1, 31), 0), (date(2026, 2, 28), 600)]
+
+
+def test_what_a_subscription_carried_over_outlives_it(make, subscribe, talk):
+    tenant = subscribe()
+    for seconds, month in ((700, 8), (100, 9), (5, 10)):
+        talk(seconds, on(month))
+    assert [carried(month) for month in (9, 10)] == [300, 1_000]  # the oldest burns first
+    with unit_of_work() as session:
+        subscriptions.end(session, session.merge(tenant), actor="test", now=on(10, 12))
+    with unit_of_work() as session:
+        record = session.scalars(select(UsageRecord).where(UsageRecord.quantity == 100)).one()
+        reverse(session, session.merge(tenant), record.id, "a test call", actor="test", now=on(10, 13))
+    assert [carried(month) for month in (9, 10)] == [300, 1_000]
+    make.now = on(10, 20)
+    make.subscribe(tenant, make.package("silver", (limit(),)))
+    talk(400, on(10, 21))
+    talk(1, on(11, 21))
+    assert [carried(month) for month in (9, 10)] == [300, 1_000]
+    assert carried_by_period()[-1] == (date(2026, 11, 20), 600)
+
+
+def carried_by_period():
+    found = db.session.execute(select(Meter.period_on, Meter.carried_in).order_by(Meter.period_on))
+    return [tuple(row) for row in found]

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, and_, or_, select, update
 
-from app.core.periods import Interval, Period, period_on
+from app.core.periods import Interval, Period, period_days, period_on
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision
 from app.domain.metering.models import Meter
 from app.domain.metering.rollover import PastPeriod, Rule, carried_in
@@ -77,11 +77,16 @@ def recount(connection: Connection) -> Iterator[tuple[MeterKey, int, int]]:
 
 
 def _recount(connection: Connection, last: MeterKey) -> Iterator[tuple[MeterKey, int, int]]:
-    subscriber, kept = _subscriber(connection, last.tenant_id), _meters(connection, last)
-    past = _read_past(connection, last, subscriber.subscription_id) if subscriber else None
+    subscribers, kept = _subscribers(connection, last.tenant_id), _meters(connection, last)
     used = {first_on: row.used for first_on, row in kept.items()}
+    pasts: dict[int, _Past] = {}
     for first_on, row in kept.items():
-        expected = _add_up(subscriber, past, first_on, lambda: used) if subscriber and past else 0
+        expected = 0
+        if subscriber := _subscriber_of(subscribers, first_on):
+            subscription_id = subscriber.subscription_id
+            if subscription_id not in pasts:
+                pasts[subscription_id] = _read_past(connection, last, subscription_id)
+            expected = _add_up(subscriber, pasts[subscription_id], first_on, lambda: used)
         yield replace(last, period_on=first_on), expected, row.carried_in
 
 
@@ -113,10 +118,16 @@ class _Past:
 @dataclass(frozen=True, slots=True)
 class _Subscriber:
     subscription_id: int
+    starts_on: date
     anchor_on: date
     started_at: datetime
     interval: Interval
     zone: ZoneInfo
+
+    def has_period(self, first_on: date) -> bool:
+        """Whether that day begins a period of the subscription, its trial included."""
+        first, end = period_days(self.anchor_on, self.interval, first_on)
+        return first == first_on and end > self.starts_on
 
     def periods_before(self, first_on: date) -> list[Period]:
         """The periods of the subscription that end by `first_on`, oldest first."""
@@ -129,7 +140,7 @@ class _Subscriber:
 
 
 def _carried(connection: Connection, key: MeterKey, *, lock: bool) -> int:
-    subscriber = _subscriber(connection, key.tenant_id)
+    subscriber = _subscriber_of(_subscribers(connection, key.tenant_id), key.period_on)
     if subscriber is None or key.period_on <= subscriber.anchor_on:
         return 0
     past = _read_past(connection, key, subscriber.subscription_id)
@@ -156,10 +167,17 @@ def _add_up(subscriber: _Subscriber, past: _Past, first_on: date, used: Callable
     )
 
 
-def _subscriber(connection: Connection, tenant_id: int) -> _Subscriber | None:
-    row = connection.execute(
+def _subscriber_of(subscribers: Sequence[_Subscriber], first_on: date) -> _Subscriber | None:
+    """Whose period begins on that day; one that has ended carried over what it did all the same."""
+    return next((each for each in subscribers if each.has_period(first_on)), None)
+
+
+def _subscribers(connection: Connection, tenant_id: int) -> list[_Subscriber]:
+    """The subscriptions of a tenant, the live one first and then the newest."""
+    rows = connection.execute(
         select(
             Subscription.id,
+            Subscription.starts_on,
             Subscription.anchor_on,
             Subscription.started_at,
             PackageRevision.interval,
@@ -168,11 +186,15 @@ def _subscriber(connection: Connection, tenant_id: int) -> _Subscriber | None:
         .join(Tenant, Tenant.id == Subscription.tenant_id)
         .join(Package, Package.id == Subscription.package_id)
         .join(PackageRevision, PackageRevision.id == Package.revision_id)
-        .where(Subscription.tenant_id == tenant_id, Subscription.ended_at.is_(None))
-    ).first()
-    if row is None:
-        return None
-    return _Subscriber(row.id, row.anchor_on, row.started_at, cast(Interval, row.interval), ZoneInfo(row.timezone))
+        .where(Subscription.tenant_id == tenant_id)
+        .order_by(Subscription.ended_at.is_not(None), Subscription.started_at.desc(), Subscription.id.desc())
+    ).all()
+    return [
+        _Subscriber(
+            row.id, row.starts_on, row.anchor_on, row.started_at, cast(Interval, row.interval), ZoneInfo(row.timezone)
+        )
+        for row in rows
+    ]
 
 
 def _read_past(connection: Connection, key: MeterKey, subscription_id: int) -> _Past:

@@ -63,8 +63,7 @@ def reverse(
 def _check_open(session: Session, tenant: Tenant, record: UsageRecord) -> None:
     if record.reverses_id is not None or record.reversal_reason:
         raise Conflict("is_reversal", "A reversal cannot be reversed.")
-    subscription = subscriptions.live(session, tenant.id)
-    if subscription is not None and record.period_on < subscription.open_from:
+    if record.period_on < subscriptions.open_from(session, tenant.id):
         raise Conflict("period_closed", "The period of this record is closed; credit it on an invoice.")
 
 

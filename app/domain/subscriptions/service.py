@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from app.core.errors import Conflict, Invalid, NotFound
@@ -124,6 +124,13 @@ def periods_of(subscription: Subscription, now: datetime, most: int = 36) -> lis
     while len(periods) < most and periods[-1].first_on > subscription.starts_on:
         periods.append(period_on_day(subscription, periods[-1].first_on - timedelta(days=1)))
     return periods
+
+
+def open_from(session: Session, tenant_id: int) -> date:
+    """The first day of the tenant that was not billed yet; `date.min` without any subscription, live or ended."""
+    return (
+        session.scalar(select(func.max(Subscription.open_from)).where(Subscription.tenant_id == tenant_id)) or date.min
+    )
 
 
 def close_before(session: Session, first_open: Mapping[tuple[int, int], date]) -> None:
