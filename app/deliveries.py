@@ -4,7 +4,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-import click
 from flask import Flask, current_app
 
 from app import webhooks
@@ -94,39 +93,37 @@ class Deliveries:
             if not self.free.acquire(timeout=self.poll_seconds):
                 continue
             self.wake.clear()
-            claimed = self._claim()
-            if claimed is None:
+            if not self._send_next():
                 self.free.release()
                 self.wake.wait(self.poll_seconds)
-            else:
-                self.pool.submit(self._deliver, claimed)
 
-    def _claim(self) -> Claimed | None:
-        """What is next; what went wrong, such as a database that is away, is said once."""
-        with self.app.app_context():
-            try:
+    def _send_next(self) -> bool:
+        """Whether there was a message, and is on its way; what went wrong, such as a database that is away, is said."""
+        try:
+            # Within: a session whose connection broke fails even as the context ends and closes it.
+            with self.app.app_context():
                 claimed = claim_next()
-            except Exception as error:
-                self._complain(error)
-                return None
-            finally:
-                db.session.remove()
+            if claimed is not None:
+                self.pool.submit(self._deliver, claimed)
+        except Exception as error:
+            self._complain(error)
+            return False
         self.complaint = ""
-        return claimed
+        return claimed is not None
 
     def _deliver(self, claimed: Claimed) -> None:
-        with self.app.app_context():
-            try:
+        try:
+            with self.app.app_context():
                 deliver(claimed)
-            except Exception as error:  # its claim runs out, and it is sent again
-                self._complain(error)
-            finally:
-                db.session.remove()
-                self.free.release()
-                self.wake.set()
+        except Exception as error:  # its claim runs out, and it is sent again
+            self._complain(error)
+        finally:
+            self.free.release()
+            self.wake.set()
 
     def _complain(self, error: Exception) -> None:
+        """Once for each thing that goes wrong."""
         complaint = f"{type(error).__name__}: {error}".splitlines()[0]
         if complaint != self.complaint:
-            click.echo(f"ringplan worker: webhooks: {complaint}; trying again", err=True)
+            self.app.logger.error("webhooks: %s; trying again", complaint)
         self.complaint = complaint

@@ -48,6 +48,10 @@ class GroupCommit(Generic[Item, Outcome]):
         places = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
         try:
             self._do(places)
+        except BaseException as error:  # whoever is woken without an outcome would lead beside the next one
+            for place in places:
+                if not place.is_done:
+                    place.fail(error)
         finally:
             with self._lock:
                 self._is_led = bool(self._waiting)

@@ -99,6 +99,20 @@ def test_a_database_that_is_away_is_waited_for_once(app: Flask) -> None:
     assert _kept() == {"first"}
 
 
+def test_an_act_that_gives_too_few_outcomes_fails_for_all_and_is_over(app: Flask) -> None:
+    groups = Groups(app)
+    act = groups.queue._act
+    groups.queue._act = lambda session, names: act(session, names)[:1]
+
+    outcomes = groups.run_all(["first", "a", "b"])
+
+    assert outcomes[0] == "did first"
+    assert sum(isinstance(outcome, ValueError) for outcome in outcomes) >= 1
+    assert None not in outcomes
+    assert not groups.queue._waiting
+    assert not groups.queue._is_led
+
+
 def test_a_crowd_is_done_in_parts(app: Flask) -> None:
     groups = Groups(app)
     names = [f"n{number}" for number in range(MOST_AT_ONCE + 10)]

@@ -74,13 +74,30 @@ def test_a_claim_that_is_not_finished_is_free_again_after_its_lease(ask, now):
     assert claim(now + LEASE - timedelta(microseconds=1)) is None
     second = claim(now + LEASE)
     assert second.attempts == 2
-    with pytest.raises(LostLease):
-        finish(first, now + LEASE)
     fail(first, now + LEASE, "too late to say")
+    assert claim(now + LEASE) is None
     finish(second, now + LEASE)
     assert (stored().last_error, stored().done_at) == ("", now + LEASE)
+    for job in (first, second):
+        with pytest.raises(LostLease):
+            finish(job, now + LEASE)
+
+
+def test_who_takes_longer_than_the_lease_and_is_done_first_has_done_it(ask, now):
+    ask()
+    slow, other = claim(now), claim(now + LEASE)
+    finish(slow, now + LEASE)
+    assert claim(now + 3 * LEASE) is None
     with pytest.raises(LostLease):
-        finish(second, now + LEASE)
+        finish(other, now + LEASE)
+    fail(other, now + LEASE, "too late to say")
+    assert (stored().last_error, stored().done_at, stored().leased_until) == ("", now + LEASE, None)
+
+
+def test_any_error_can_be_kept(ask, now):
+    ask()
+    fail(claim(now), now, "Refused: 5\0 0")
+    assert stored().last_error == "Refused: 5\ufffd 0"
 
 
 def test_a_job_that_fails_waits_longer_and_longer_and_ends_dead(ask, now):

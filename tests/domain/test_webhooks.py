@@ -13,12 +13,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from sqlalchemy import select
+from sqlalchemy import func, select
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from app import webhooks
@@ -434,6 +435,41 @@ def test_a_slow_receiver_holds_up_itself_alone(app, hook, now, receiver):
             release.set()
             deliveries.stop()
         assert len(receiver.got) == 5
+
+
+@pytest.mark.databases("postgresql")
+def test_deliveries_outlive_connections_that_break_at_any_moment(app, hook, now, receiver, settings, monkeypatch):
+    app.config["RINGPLAN"] = replace(app.config["RINGPLAN"], WEBHOOK_THREADS=1, JOB_POLL_SECONDS=0.05)
+    looked, sent = threading.Event(), threading.Event()
+    monkeypatch.setattr("app.deliveries.claim_next", breaking(claim_next, settings, looked))
+    monkeypatch.setattr("app.deliveries.deliver", breaking(deliver, settings, sent))
+    endpoint, deliveries = hook(), Deliveries(app)
+    deliveries.start()
+    try:
+        assert looked.wait(8)
+        for _ in range(2):
+            ping(endpoint, now)
+        until = time.monotonic() + 8
+        while len(receiver.got) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        deliveries.stop()
+    assert len(receiver.got) == 2
+
+
+def breaking(act, settings, broken):
+    """`act`, the first time of which the server ends its session's connection when all is done but closing it."""
+
+    def acting(*args):
+        done = act(*args)
+        if not broken.is_set():
+            pid = db.session.scalar(select(func.pg_backend_pid()))
+            with psycopg.connect(settings.DATABASE_URL, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            broken.set()
+        return done
+
+    return acting
 
 
 def test_of_one_endpoint_one_message_is_under_way_at_a_time(hook, now):

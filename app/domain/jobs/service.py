@@ -24,7 +24,7 @@ _OPEN = Job.done_at.is_(None) & Job.dead_at.is_(None)
 
 
 class LostLease(Exception):
-    """The job was claimed by somebody else meanwhile, or finished: what was done for it must not be kept."""
+    """The job was finished by somebody else meanwhile: what was done for it must not be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,14 @@ def claim(session: Session, *, now: datetime, lease: timedelta) -> Claimed | Non
 def finish(session: Session, job: Claimed, *, now: datetime) -> None:
     """Mark it done, before its effect and in the same transaction: from here on nobody else can have it.
 
+    Who comes first has done it, though its lease may be over: would only the newest claim count, workers that take
+    longer than a lease, as to a mail server that answers slowly, would send the same mail one after the other.
     Raises LostLease; the transaction must then be rolled back.
     """
     done = session.execute(
         update(Job)
-        .where(*_claimed(job))
-        .values(done_at=now, leased_until=None, last_error="")
+        .where(Job.id == job.id, Job.done_at.is_(None))
+        .values(done_at=now, leased_until=None, dead_at=None, last_error="")
         .execution_options(synchronize_session=False)
     )
     if rowcount(done) != 1:
@@ -120,7 +122,7 @@ def fail(session: Session, job: Claimed, error: str, *, now: datetime) -> None:
         .where(*_claimed(job))
         .values(
             leased_until=None,
-            last_error=error[:_MAX_ERROR],
+            last_error=error[:_MAX_ERROR].replace("\0", "\ufffd"),  # which PostgreSQL takes in no text
             run_at=now + _delay(job.attempts),
             dead_at=now if job.attempts >= MAX_ATTEMPTS else None,
         )
