@@ -1,6 +1,7 @@
 """Trials, suspensions and ends: the life of a subscription."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 
 import pytest
 from sqlalchemy import select, update
@@ -261,6 +262,20 @@ def test_a_trial_suspended_over_its_end_comes_back_active(session, acme, office)
     run_in_transaction(lambda unit: life.end_trials(unit, now=TRIAL_END))
     act(life.resume, acme, "staff", now=TRIAL_END)
     assert subscription_of(session, acme).status == "active"
+
+
+def test_steps_stay_in_order_though_the_clocks_of_machines_differ(session, acme, office, monkeypatch):
+    try_out(acme, office)
+    slow = count(1_000, -1)
+    monkeypatch.setattr(life, "new_id", lambda: next(slow))
+    act(life.suspend, acme, "staff", now=STARTED)
+    check_books(session, STARTED)
+    act(life.resume, acme, "staff", now=STARTED)
+    assert subscription_of(session, acme).status == "trial"
+    act(life.suspend, acme, "staff", now=STARTED)
+    steps = [event.status for event in life.events(session, subscription_of(session, acme))]
+    assert steps == ["trial", "suspended", "trial", "suspended"]
+    check_books(session, STARTED)
 
 
 def test_a_suspended_tenant_can_be_put_on_a_package_and_resumed(session, make, acme, office):

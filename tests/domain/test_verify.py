@@ -160,7 +160,7 @@ DRIFTS = {
         "UPDATE allocation SET released_at = created_at WHERE name = '101'",
         "acme extensions 1970-01-01: expected 1, found 2",
     ),
-    "numbers": ("DELETE FROM did", "acme dids allocation 3: expected 1, found 0"),
+    "numbers": ("DELETE FROM did", "acme dids allocation 3 +4930123: expected 1, found 0"),
     "one_live_subscription": (
         "UPDATE subscription SET tenant_id = {globex}",
         "globex live subscriptions: expected 1, found 2",
@@ -173,6 +173,10 @@ DRIFTS = {
         "UPDATE subscription_segment SET started_at = '2026-10-14 00:00:00+00:00'"
         " WHERE tenant_id = {acme} AND ended_at IS NULL",
         "acme segment {segment}: expected 0, found 1",
+    ),
+    "package_currency": (
+        "UPDATE tenant SET currency = 'USD' WHERE slug = 'acme'",
+        "acme USD on package platinum in EUR: expected 1, found 0",
     ),
     "status_is_the_last_event": (
         "UPDATE subscription_event SET status = 'trial' WHERE tenant_id = {acme}",
@@ -247,6 +251,19 @@ DRIFTS = {
         "UPDATE package SET revision_id = revision_id + 1 WHERE code = 'gold'",
         "package gold: expected 1, found 0",
     ),
+    "package_as_revised": (
+        "UPDATE package SET public = NOT public WHERE code = 'gold'",
+        "package gold: expected 1, found 0",
+    ),
+    "bank_lines": (
+        "INSERT INTO unmatched_line (id, key, amount_micros, currency, state, assigned_to_id)"
+        " VALUES (9, 'lost', 7000000, 'EUR', 'assigned', {acme})",
+        "acme assigned bank line 9: expected 7000000, found 0",
+    ),
+    "bill_run_counts": (
+        "INSERT INTO bill_run (id, drafted, finalised) VALUES (9, 2, 2)",
+        "invoices of bill run 9: expected 0, found 2",
+    ),
     "suspended_since": (
         "UPDATE tenant SET suspended_at = created_at WHERE slug = 'acme'",
         "acme active: expected 0, found 1",
@@ -281,7 +298,7 @@ DRIFTS = {
 TABLES = ("usage_record", "meter", "meter_beyond", "usage_day", "hold", "allocation", "did", "subscription",
           "subscription_segment", "subscription_event", "tenant", "quarantined", "ledger_entry", "ledger_balance", "invoice",
           "invoice_line", "payment", "payment_match", "number_series", "prepaid", "account",
-          "package", "tenant_name")  # fmt: skip
+          "package", "tenant_name", "unmatched_line", "bill_run")  # fmt: skip
 # One drift seen from two sides; and what is carried over depends on the package.
 ALSO = {
     "one_live_subscription": {"open_segment", "carried_in", "status_is_the_last_event"},
@@ -345,6 +362,31 @@ def test_what_is_carried_where_nothing_can_be_is_named_too(world, session, now):
     shadow(session)
     session.execute(text("UPDATE meter SET carried_in = 7 WHERE resource_code = 'fax_pages'"))
     assert found(now) == ["carried_in: acme fax_pages 2026-11-13: expected 0, found 7"]
+    session.rollback()
+
+
+@pytest.mark.parametrize(
+    ("drift", "seen"),
+    [
+        ("UPDATE did SET number = '+4930124'", ["numbers: acme dids allocation 3 +4930123: expected 1, found 0",
+                                                "numbers: acme dids allocation 3 +4930124: expected 0, found 1"]),
+        ("UPDATE package SET name = 'Golden' WHERE code = 'gold'",
+         ["package_as_revised: package gold: expected 1, found 0"]),
+        ("INSERT INTO unmatched_line (id, key, amount_micros, currency, state) VALUES (9, 'k', 25000000, 'EUR', 'open')",
+         ["bank_lines: acme open bank line 9: expected 0, found 25000000"]),
+        ("INSERT INTO unmatched_line (id, key, amount_micros, currency, state, assigned_to_id)"
+         " VALUES (9, 'k', 25000000, 'EUR', 'assigned', {acme}), (8, 'l', 1, 'EUR', 'open', NULL),"
+         " (7, 'k', 1, 'EUR', 'ignored', NULL)", []),
+        ("INSERT INTO bill_run (id, drafted, finalised) VALUES (9, 1, 0); UPDATE invoice SET bill_run_id = 9",
+         ["bill_run_counts: drafts of bill run 9: expected 3, found 1"]),
+    ],
+)  # fmt: skip
+def test_drifts_of_the_other_sides(world, session, now, drift, seen):
+    shadow(session)
+    known = names(session)
+    for statement in drift.format(**known).split("; "):
+        session.execute(text(statement))
+    assert found(now) == seen
     session.rollback()
 
 

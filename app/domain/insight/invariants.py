@@ -144,9 +144,9 @@ SELECT tenant_id, resource_code, :no_period, '', 1 FROM allocation WHERE release
     sums(
         "numbers",
         """
-SELECT tenant_id, 'dids', NULL, 'allocation ' || CAST(id AS TEXT), 1
+SELECT tenant_id, 'dids', NULL, 'allocation ' || CAST(id AS TEXT) || ' ' || name, 1
 FROM allocation WHERE released_at IS NULL AND resource_code = 'dids'""",
-        "SELECT tenant_id, 'dids', NULL, 'allocation ' || CAST(allocation_id AS TEXT), 1 FROM did",
+        "SELECT tenant_id, 'dids', NULL, 'allocation ' || CAST(allocation_id AS TEXT) || ' ' || number, 1 FROM did",
     ),
 )
 
@@ -175,6 +175,14 @@ FROM (SELECT tenant_id, id, started_at, ended_at,
              lead(started_at) OVER (PARTITION BY tenant_id, subscription_id ORDER BY started_at, id) AS next_at
       FROM subscription_segment) AS segment
 WHERE ended_at < started_at OR next_at IS NOT NULL AND (ended_at IS NULL OR ended_at > next_at)""",
+    ),
+    Check(
+        "package_currency",
+        """
+SELECT s.tenant_id, '', NULL, t.currency || ' on package ' || p.code || ' in ' || r.currency, 1, 0
+FROM subscription s JOIN tenant t ON t.id = s.tenant_id JOIN package p ON p.id = s.package_id
+JOIN package_revision r ON r.id = p.revision_id
+WHERE s.ended_at IS NULL AND r.currency <> t.currency""",
     ),
 )
 
@@ -232,6 +240,13 @@ FROM package p JOIN (SELECT package_id, max(number) AS newest FROM package_revis
     ON n.package_id = p.id
 LEFT JOIN package_revision r ON r.id = p.revision_id AND r.package_id = p.id
 WHERE coalesce(r.number, 0) <> n.newest""",
+    ),
+    # Beside the revision for lists of packages; each publication writes both.
+    Check(
+        "package_as_revised",
+        """
+SELECT CAST(NULL AS BIGINT), '', NULL, 'package ' || p.code, 1, 0
+FROM package p JOIN package_revision r ON r.id = p.revision_id WHERE p.name <> r.name OR p.public <> r.public""",
     ),
 )
 

@@ -68,6 +68,19 @@ SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), -amount_micros FROM 
 SELECT tenant_id, '', NULL, 'payment ' || CAST(repayment_id AS TEXT), amount_micros FROM payment_match
 WHERE repayment_id IS NOT NULL""",
     ),
+    # A line of a bank that was assigned is a payment of that tenant, and one that waits is none yet.
+    Check(
+        "bank_lines",
+        """
+SELECT tenant_id, '', NULL, state || ' bank line ' || CAST(id AS TEXT), due, paid
+FROM (SELECT coalesce(l.assigned_to_id, p.tenant_id) AS tenant_id, l.state, l.id,
+             CASE WHEN l.state = 'assigned' THEN l.amount_micros ELSE 0 END AS due,
+             coalesce(p.amount_micros, 0) AS paid
+      FROM unmatched_line l LEFT JOIN payment p ON p.key = l.key AND p.currency = l.currency
+           AND (l.state = 'open' OR p.tenant_id = l.assigned_to_id)
+      WHERE l.state <> 'ignored') AS line
+WHERE due <> paid""",
+    ),
     # What it came to, less what was paid and credited; what a document gave beyond what was open became a payment.
     sums(
         "invoice_open",
@@ -135,6 +148,19 @@ GROUP BY e.tenant_id, e.resource, e.period, e.price HAVING sum(e.expected) <> su
         """
 SELECT tenant_id, '', period_on, 'invoices for ' || reason, 1, count(*) FROM invoice
 GROUP BY tenant_id, subscription_id, period_on, reason HAVING count(*) > 1""",
+    ),
+    # Drafts may be dropped later, and those that were set aside issued one by one.
+    Check(
+        "bill_run_counts",
+        """
+WITH made (run_id, drafted, issued) AS (
+         SELECT bill_run_id, count(*), sum(CASE WHEN status = 'draft' THEN 0 ELSE 1 END) FROM invoice
+         WHERE bill_run_id IS NOT NULL GROUP BY bill_run_id)
+SELECT CAST(NULL AS BIGINT), '', NULL, 'drafts of bill run ' || CAST(r.id AS TEXT), m.drafted, r.drafted
+FROM bill_run r JOIN made m ON m.run_id = r.id WHERE r.drafted < m.drafted
+UNION ALL SELECT CAST(NULL AS BIGINT), '', NULL, 'invoices of bill run ' || CAST(r.id AS TEXT), coalesce(m.issued, 0),
+       r.finalised
+FROM bill_run r LEFT JOIN made m ON m.run_id = r.id WHERE r.finalised > coalesce(m.issued, 0)""",
     ),
     Check(
         "number_gaps",

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict
@@ -148,10 +148,14 @@ def _live(session: Session, tenant: Tenant) -> Subscription | None:
 
 
 def _note(session: Session, subscription: Subscription, status: str, why: str, actor: str, at: datetime) -> None:
+    event = SubscriptionEvent
+    last = select(func.max(event.id)).where(
+        event.tenant_id == subscription.tenant_id, event.subscription_id == subscription.id
+    )
     session.add(
         SubscriptionEvent(
             tenant_id=subscription.tenant_id,
-            id=new_id(),
+            id=max(new_id(), (session.scalar(last) or 0) + 1),  # in order, though clocks of machines differ
             subscription_id=subscription.id,
             at=at,
             status=status,
