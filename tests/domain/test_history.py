@@ -101,6 +101,53 @@ def test_a_search_between_days_reads_no_further(session, year, now):
     assert len(pages(session, year, query)) == 2
 
 
+@pytest.fixture
+def midnights(make, now):
+    """A call at the first instant of each of six days, and a call at the last one of the third."""
+    tenant, source = make.tenant(), make.source()
+    make.subscribe(tenant, make.package(limits={"voice_minutes": 60_000}), started_at=now - timedelta(days=25))
+    first = now.replace(hour=0)
+    moments = [*(first - timedelta(days=days) for days in range(6)), first - timedelta(days=1, microseconds=1)]
+    for number, at in enumerate(moments):
+        make.usage(tenant, 1, source=source, external_id=str(number), occurred_at=at, direction="outbound")
+    return tenant.id
+
+
+def heard(page):
+    return [int(row.record.external_id) for row in page.rows]
+
+
+def test_a_midnight_belongs_to_the_day_that_it_begins(session, midnights, now):
+    day = now.date() - timedelta(days=2)
+    query = UsageQuery(first_day=day, last_day=day)
+    assert heard(history.find_usage(session, midnights, query, zone=UTC)) == [6, 2]
+    assert [(total.quantity, total.records) for total in history.totals(session, midnights, query)] == [(2, 2)]
+    wider = UsageQuery(first_day=day - timedelta(days=1), last_day=day)
+    assert [total.records for total in history.totals(session, midnights, wider)] == [3]
+
+
+def test_an_instant_begins_what_is_asked_for_and_ends_it_before(session, midnights, now):
+    midnight = now.replace(hour=0)
+    query = UsageQuery(since=midnight - timedelta(days=3), until=midnight - timedelta(days=1))
+    assert heard(history.find_usage(session, midnights, query, zone=UTC)) == [6, 2, 3]
+
+
+def test_a_search_that_pauses_at_midnight_finds_what_happened_then_once(session, midnights, now):
+    query = UsageQuery(direction="outbound")
+    there = [number for page in pages(session, midnights, query, most_read=1) for number in heard(page)]
+    oldest = (now - timedelta(days=20), 1)
+    back = pages(session, midnights, query, most_read=1, before=oldest)
+    assert there == [0, 1, 6, 2, 3, 4, 5] == [number for page in reversed(back) for number in heard(page)]
+
+
+def test_a_search_between_days_ends_with_the_day_and_offers_no_empty_page(session, midnights, now):
+    day = now.date()
+    query = UsageQuery(direction="outbound", first_day=day - timedelta(days=4), last_day=day - timedelta(days=1))
+    assert [heard(page) for page in pages(session, midnights, query, most_read=1)] == [[1], [6, 2], [3], [4]]
+    back = pages(session, midnights, query, most_read=1, before=(now - timedelta(days=4, hours=21), 1))
+    assert [heard(page) for page in back] == [[4], [3], [6, 2], [1]]
+
+
 def test_a_days_records_in_one_piece_are_passed_all_the_same(session, year):
     found = pages(session, year, UsageQuery(direction="inbound"), most_read=1)
     assert len(found) == 20 and [len(page.rows) for page in found] == [0] * 19 + [1]

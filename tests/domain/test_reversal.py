@@ -73,6 +73,15 @@ def test_a_reversed_record_gives_back_what_it_took(send, take_back):
     assert standing() == (300, 300, {})
 
 
+@pytest.mark.parametrize(("quantities", "changes"), [([300, 200], 1), ([900, 300], 2)])
+def test_a_meter_changes_once_more_only_when_something_moves_into_the_limit(send, take_back, quantities, changes):
+    ids = [send(f"r{number}", quantity) for number, quantity in enumerate(quantities)]
+    before = db.session.scalar(select(Meter.version))
+    take_back(ids[0])
+    db.session.rollback()
+    assert db.session.scalar(select(Meter.version)) == before + changes
+
+
 def test_the_original_stays_as_it_was(send, take_back):
     record_id = send("a", 300)
     take_back(record_id, "  sent by mistake ")
