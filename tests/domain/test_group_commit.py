@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
+import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from app import driver
+from app.config import Settings
 from app.db import db
 from app.domain.audit.models import AuditEntry
 from app.domain.audit.service import record
@@ -97,6 +100,30 @@ def test_a_database_that_is_away_is_waited_for_once(app: Flask) -> None:
     assert [type(outcome) for outcome in outcomes[1:]] == [OperationalError] * 2
     assert [sorted(group) for group in groups.groups] == [["first"], ["a", "b"]]
     assert _kept() == {"first"}
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.parametrize("breaks", ["in the act", "at the commit"])
+def test_a_connection_that_breaks_is_an_error_of_one_group_alone(app: Flask, settings: Settings, breaks: str) -> None:
+    groups = Groups(app)
+
+    def broken(session: Session, names: Sequence[str]) -> Sequence[str]:
+        outcomes = _write(session, names)
+        pid = session.scalar(select(func.pg_backend_pid()))
+        with psycopg.connect(settings.DATABASE_URL, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        if breaks == "in the act":
+            driver.run(session.connection(), "SELECT 1 AS one", {})
+        return outcomes
+
+    groups.queue._act, act = broken, groups.queue._act
+    with pytest.raises(OperationalError):
+        groups.run("lost")
+    groups.queue._act = act
+    groups.go.set()
+
+    assert [groups.run(name) for name in ("a", "b")] == ["did a", "did b"]
+    assert _kept() == {"a", "b"}
 
 
 def test_an_act_that_gives_too_few_outcomes_fails_for_all_and_is_over(app: Flask) -> None:
