@@ -307,7 +307,7 @@ def billing_rows():
         "invoice": [
             invoice(1, "start", first, status="paid", created_at=OCTOBER, issued_at=OCTOBER, issued_on=OCTOBER.date(), net_micros=49_000_000, tax_micros=9_310_000, credits_id=None),
             invoice(2, "upgrade", second, status="void", net_micros=49_033_333, tax_micros=9_316_667, credits_id=None),
-            invoice(3, "credit-upgrade-1", -second, kind="credit_note", status="paid", net_micros=-49_033_333,
+            invoice(3, "credit-upgrade-1", -second, kind="credit_note", status="paid", bill_run_id=None, net_micros=-49_033_333,
                     tax_micros=-9_316_667, credits_id=102),
         ],
         "invoice_line": [
