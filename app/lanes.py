@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # By database: SQLite works in the request's own thread, PostgreSQL's answers come while others work.
-LANES = {"sqlite": 1, "postgresql": 4}
+LANES = {"sqlite": 1, "postgresql": 2}
 LONG_SECONDS = 0.02  # a request that is in its lane for longer, as one that draws a PDF, must not stop the others
 
 

@@ -35,10 +35,14 @@ def acme(make):
 
 @pytest.fixture
 def invoice(acme):
+    return issue(acme)
+
+
+def issue(tenant):
     def act(session):
-        found = subscriptions.require_live(session, session.get_one(Tenant, acme.id))
+        found = subscriptions.require_live(session, session.get_one(Tenant, tenant.id))
         draft(session, due.find(session, [found], TERMS, now=STARTED), TERMS, now=STARTED)
-        rows = session.scalars(select(Invoice)).all()
+        rows = session.scalars(select(Invoice).where(Invoice.status == "draft")).all()
         return issuing.issue(session, rows, TERMS, actor="nora", now=STARTED).issued[0]
 
     return run_in_transaction(act)
@@ -87,6 +91,31 @@ def test_it_is_past_due_from_the_day_after_in_its_own_zone_until_it_is_paid(sess
     assert states(session, acme) == ["active started", "past_due overdue", "active paid"]
     assert mark(on(3)) == 0
     assert list(verify.differences(session, now=on(3))) == []
+
+
+def test_where_the_day_begins_first_it_is_overdue_first(session, acme, invoice):
+    """On Kiritimati it is 14 hours later than in UTC, further on than anywhere."""
+    run_in_transaction(lambda unit: setattr(unit.get_one(Tenant, acme.id), "timezone", "Pacific/Kiritimati"))
+    assert mark(on(0, hour=9)) == 0  # the 11th there until 10:00
+    assert mark(on(0, hour=10)) == 1
+    assert remind(on(2, hour=9)) == 0
+    assert remind(on(2, hour=10)) == 1
+
+
+def test_who_is_not_overdue_yet_takes_nobodys_turn(session, make, acme, invoice, monkeypatch):
+    """With room for one, a tenant whose day has not ended and one that has paid leave it to the next."""
+    monkeypatch.setattr(standing, "MOST_AT_ONCE", 1)
+    later = make.tenant("Globex", timezone="Pacific/Kiritimati")
+    make.subscribe(later, make.package("large", {}, price_micros=49 * EURO))
+    issue(later)
+    pay(acme, 49 * EURO, on(0))
+    assert mark(on(0, hour=10)) == 1
+    assert status(session, later) == "past_due"
+
+
+def test_no_step_follows_the_last(session):
+    assert SCHEDULE.next_step(3, on(30), 400, on(400)) == 0
+    assert Schedule((3,), 0).next_step(1, on(3), 400, on(400)) == 0
 
 
 def test_each_step_is_taken_once_and_no_sooner_than_its_days(session, acme, invoice):

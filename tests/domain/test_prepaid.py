@@ -210,6 +210,8 @@ def test_what_nobody_asked_for_is_recorded_below_zero_and_shown(make, acme, sour
     assert make.call(acme, source=source).reason == "balance_exhausted"
     pay(acme, 2)
     assert (left(acme), purse(acme).state) == (810_000, "low")
+    pay(acme, 1.19, "to the amount that is called low")
+    assert (left(acme), purse(acme).state) == (2 * EURO, "low")
     pay(acme, 5, "p2")
     assert purse(acme).state == "fine"
 
