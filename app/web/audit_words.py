@@ -2,9 +2,11 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from flask import url_for
@@ -21,6 +23,7 @@ MOST_NAMES = 3
 NOTHING = "–"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
 PAIRS = ("tenant.update", "account.role")  # whose details were pairs before `changed` was agreed on
+WITHOUT_SUBJECT = ("quarantine", "bill_run", "bank_file", "bank_line", "second_factor")
 PAGES = {
     "package": ("provider.package", "code"),
     "tenant": ("provider.tenant", "slug"),
@@ -157,14 +160,14 @@ class Change:
     details: tuple[Detail, ...]
 
 
-def in_words(entry: AuditEntry, zone: str = "UTC") -> Change:
-    """One entry as a line of the list; moments among its details are told in `zone`."""
+def in_words(entry: AuditEntry, zone: str = "UTC", names: Mapping[str, str] = MappingProxyType({})) -> Change:
+    """One entry as a line of the list, its moments told in `zone`; `names` are those of tenants, by slug."""
     kind, _, name = entry.subject.partition(":")
     endpoint, argument = PAGES.get(kind, ("", ""))
     url = url_for(endpoint, **{argument: name}) if endpoint else ""  # type: ignore[arg-type]
     return Change(
         _words(entry),
-        "" if kind in ("quarantine", "bill_run", "bank_file", "bank_line", "second_factor") else name,
+        "" if kind in WITHOUT_SUBJECT else names.get(name, name) if kind == "tenant" else name,
         url,
         entry.actor,
         entry.at,

@@ -330,10 +330,11 @@ def test_an_invoice_of_another_tenant_is_not_found_under_this_one(staff, make, i
     assert staff.get("/provider/tenants/nobody/ledger").status_code == 404
 
 
-def test_the_open_invoice_is_overdue_after_its_day(customer, issued, clock, session):
+def test_the_open_invoice_is_overdue_after_its_day(customer, staff, issued, clock, session):
     issued()
     assert "open" in words(customer.get("/portal/invoices"))
     clock.move_to(datetime(2026, 10, 16, tzinfo=UTC))
     assert "overdue" in words(customer.get("/portal/invoices"))
+    assert '<a href="/provider/invoices?state=overdue">1</a>' in staff.get("/provider").text
     session.rollback()
     assert session.scalars(select(Invoice.due_on)).one() == date(2026, 10, 15)

@@ -37,7 +37,7 @@ def dead(session):
 def test_a_dead_job_says_why_and_is_tried_again(staff, ask, session):
     job_id = ask(1, dead=True)
     home = staff.get("/provider").get_data(as_text=True)
-    assert "1 job was given up" in home and 'href="/provider/jobs"' in home
+    assert '<a href="/provider/jobs">1</a>' in home and "1 job was given up" in home and 'href="/provider/jobs"' in home
     page = staff.get("/provider/jobs").get_data(as_text=True)
     assert (
         "to user1@acme.example: subject 1" in page and "OSError: &lt;away&gt;" in page and "12 of 12 attempts" in page

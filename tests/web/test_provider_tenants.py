@@ -269,6 +269,12 @@ def test_the_first_page_adds_up_a_month(make, staff):
     assert names(staff.get("/provider/tenants?state=subscribed&currency=CHF")) == ["initech"]
 
 
+def test_the_first_page_calls_tenants_by_their_names(make, staff):
+    make.tenant("Weberei & Söhne", slug="weberei")
+    page = staff.get("/provider").text
+    assert '<a href="/provider/tenants/weberei">Weberei &amp; Söhne</a>' in page
+
+
 @pytest.mark.databases("sqlite")
 def test_the_first_page_of_an_empty_installation_says_what_to_do(staff):
     page = staff.get("/provider").get_data(as_text=True)
