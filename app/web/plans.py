@@ -18,7 +18,7 @@ from app.domain.changes import ending, offers, quote as quotes, requests
 from app.domain.changes.models import Quote
 from app.domain.changes.package_move import preview_move
 from app.domain.changes.quote import Effect, Outcome
-from app.domain.changes.replay import replay
+from app.domain.changes.replay import cheapest, replay
 from app.domain.metering import meters
 from app.domain.subscriptions import life, moves, service as subscriptions, timeline
 from app.domain.subscriptions.models import Subscription
@@ -170,6 +170,10 @@ class PlanPages(Pages):
             each for each in catalog.list_resources(session) if any(each.code in row for row in limits.values())
         ]
         offer = offers.open_of(session, tenant.id)
+        m = meters.current(session, tenant, now=now)
+        replays = replay(session, subscription, found, now=now) if subscription else {}
+        held = {each.resource_code: each.used for each in m.meters if each.kind == "allocated"}
+        own_first = sorted(found, key=lambda each: subscription is None or each.id != subscription.package_id)
         return render(
             f"{self.template}.html",
             pages=self,
@@ -178,8 +182,9 @@ class PlanPages(Pages):
             packages=found,
             limits=limits,
             resources=resources,
-            replays=replay(session, subscription, found, now=now) if subscription else {},
-            m=meters.current(session, tenant, now=now),
+            replays=replays,
+            cheapest=cheapest(own_first, replays, held),
+            m=m,
             asked=requests.latest_of(session, tenant.id),
             offer=offer,
             offer_limits=limits_of(offer.package.revision) if offer else [],

@@ -5,11 +5,16 @@ from datetime import timedelta
 
 import pytest
 
+from app.db import unit_of_work
 from app.domain.catalog.specs import LimitSpec
 from app.domain.subscriptions import service as subscriptions
+from app.domain.telephony import service as telephony
+from app.domain.telephony.service import Wanted
+from app.domain.tenants.models import Tenant
 from tests.factories import PASSWORD
 
 EURO = 1_000_000
+TWO = [Wanted("101"), Wanted("102")]
 
 
 @pytest.fixture
@@ -213,6 +218,26 @@ def test_the_last_periods_are_reckoned_on_each_package(make, long_on, login):
     assert (earlier[own], later[own], both[own]) == ("€40.00", "€50.00 €10.00 for usage", "€90.00")
     assert (later[large], both[large]) == ("€60.00", "€120.00 €30.00 more")
     assert (later[small], both[small]) == ("€30.00 without 10 minutes", "€60.00 €30.00 less")
+
+
+def test_the_cheapest_that_would_have_done_is_marked_on_both_sides(make, long_on, login, staff):
+    page = login(make.user(long_on)).get("/portal/plans").text
+    badges = [cell.endswith("cheapest for this usage") for cell in cells(page, "Price")[0]]
+    assert [name for name, has in zip(cells(page, "What")[0], badges, strict=True) if has] == [
+        "Charged"
+    ]  # Small stops calls
+    # The provider sees what it sells by offer alone, too.
+    rows = cells(staff.get("/provider/tenants/globex/plan").text, "")
+    assert [row[0].split()[0] for row in rows if any("cheapest" in cell for cell in row)] == ["Hidden"]
+
+
+def test_a_package_without_room_for_what_is_held_is_not_the_cheapest(make, long_on, login, now):
+    make.package("bare", {"extensions": 1}, price_micros=EURO)
+    user = login(make.user(long_on))
+    assert cells(user.get("/portal/plans").text, "Price")[0][1] == "€1.00 a month cheapest for this usage"
+    with unit_of_work() as session:
+        telephony.add(session, session.get_one(Tenant, long_on.id), "extensions", TWO, actor="t", now=now)
+    assert cells(user.get("/portal/plans").text, "Price")[0][1] == "€1.00 a month"
 
 
 def test_the_provider_sees_the_same_sums(staff, long_on):

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -93,6 +93,22 @@ def replay(
         return {}
     usage = _Usage(session, subscription, past, past[-most:], _contents(session, fitting))
     return {package.id: Replay(tuple(usage.on(package, period) for period in past[-most:])) for package in fitting}
+
+
+def cheapest(packages: Iterable[Package], replays: Mapping[int, Replay], held: Mapping[str, int]) -> Package | None:
+    """Which would have cost least without stopping anything, of those with room for what is held by resource.
+
+    None where nothing can be compared or none would have done; where several cost as much, the first of them.
+    """
+    fitting = [
+        package
+        for package in packages
+        if package.id in replays
+        and not any(period.stopped for period in replays[package.id].periods)
+        and all(limit.included is None or held.get(limit.resource_code, 0) <= limit.included
+                for limit in package.revision.limits)
+    ]  # fmt: skip
+    return min(fitting, key=lambda each: replays[each.id].total_micros, default=None) if len(replays) > 1 else None
 
 
 class _Content:
