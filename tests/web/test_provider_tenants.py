@@ -1,13 +1,17 @@
 """Tenants as staff find, change and move them; the first page; sources."""
 
+import csv
+import io
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import ApiKey
 from app.domain.accounts.roles import Role
+from app.domain.insight import tenant_list
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 
@@ -88,6 +92,41 @@ def test_pages_in_every_order_hold_every_tenant_once_and_lead_back(make, staff, 
     assert len({name for page in pages for name in page}) == 60
     back = re.search(r'href="([^"]+)" rel="prev"', answer.get_data(as_text=True))
     assert names(staff.get(back[1].replace("&amp;", "&"))) == pages[1]
+
+
+@pytest.mark.parametrize("sort", ["name", "-package", "created"])
+def test_the_export_has_every_tenant_that_fits_in_the_order_of_the_list(make, staff, sort, monkeypatch):
+    monkeypatch.setattr(tenant_list, "CHUNK", 2)
+    gold = make.package("gold", {"voice_minutes": 600}, price_micros=49_990_000)
+    for number in range(5):
+        tenant = make.tenant(f"Tenant {number}")
+        if number % 2:
+            make.subscribe(tenant, gold)
+    make.tenant("Other")
+    query = {"text": "tenant", "sort": sort}
+    page = staff.get("/provider/tenants", query_string=query)
+    rows = exported(staff.get("/provider/tenants.csv", query_string=query))
+    assert [row["slug"] for row in rows] == names(page) and len(rows) == 5
+    link = re.search(r'href="(/provider/tenants\.csv[^"]*)"', page.text)[1]
+    assert exported(staff.get(unescape(link))) == rows
+
+
+def test_the_export_tells_the_price_and_how_near_its_limit_each_is(make, staff):
+    tenant = make.tenant("=Acme", slug="acme")
+    make.subscribe(tenant, make.package("gold", {"voice_minutes": 600, "fax_pages": 10}, price_micros=49_990_000))
+    make.usage(tenant, 479, source=make.source())
+    make.tenant("Zero")
+    acme, zero = exported(staff.get("/provider/tenants.csv"))
+    assert (acme["name"], acme["package"], acme["price"], acme["per"]) == ("'=Acme", "gold", "49.99", "month")
+    assert (acme["nearest its limit"], acme["percent used"]) == ("voice_minutes", "79")
+    assert (zero["package"], zero["price"], zero["percent used"]) == ("", "", "")
+    make.usage(tenant, 1, source=make.source("pbx2"))
+    near = {"state": "near"}
+    assert [row["slug"] for row in exported(staff.get("/provider/tenants.csv", query_string=near))] == ["acme"]
+
+
+def exported(answer):
+    return list(csv.DictReader(io.StringIO(answer.text)))
 
 
 def test_typing_swaps_the_rows_alone(make, staff):

@@ -1,6 +1,6 @@
 """The provider's list of tenants: each with the meter that is nearest its limit."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from app.domain.subscriptions import listing
 from app.domain.subscriptions.listing import Cursor, TenantEntry, TenantQuery
 
 MOST_NEAR = 5_000  # more than anyone pages through
+CHUNK = 200  # tenants read at once; each brings two keys of meters
 NEAR = "near"  # a state that only the meters know, beside those of `listing.STATES`
 
 
@@ -45,6 +46,22 @@ def list_tenants(
         page.next_key,
         page.previous_key,
     )
+
+
+def every_tenant(
+    session: Session, query: TenantQuery, *, now: datetime
+) -> Iterator[tuple[TenantEntry, MeterView | None]]:
+    """All tenants that fit in the order of `query`, each with its fullest meter; read in chunks while they are used."""
+    among, after = _near(session, now) if query.state == NEAR else None, None
+    while True:
+        page = listing.find_tenants(session, query, after=after, among=among, most=CHUNK)
+        subscribed = [entry.subscription for entry in page.entries if entry.subscription is not None]
+        fullest = meters.fullest(session, subscribed, now=now)
+        for entry in page.entries:
+            yield entry, fullest.get(entry.tenant.id)
+        if page.next_key is None:
+            return
+        after = page.next_key
 
 
 def _near(session: Session, now: datetime) -> Collection[int]:
