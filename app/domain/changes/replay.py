@@ -100,15 +100,18 @@ def cheapest(packages: Iterable[Package], replays: Mapping[int, Replay], held: M
 
     None where nothing can be compared or none would have done; where several cost as much, the first of them.
     """
-    fitting = [
-        package
-        for package in packages
-        if package.id in replays
-        and not any(period.stopped for period in replays[package.id].periods)
-        and all(limit.included is None or held.get(limit.resource_code, 0) <= limit.included
-                for limit in package.revision.limits)
-    ]  # fmt: skip
-    return min(fitting, key=lambda each: replays[each.id].total_micros, default=None) if len(replays) > 1 else None
+    if len(replays) < 2:
+        return None
+    fitting = (each for each in packages if each.id in replays and _would_do(each, replays[each.id], held))
+    return min(fitting, key=lambda each: replays[each.id].total_micros, default=None)
+
+
+def _would_do(package: Package, replayed: Replay, held: Mapping[str, int]) -> bool:
+    """Whether it would have stopped nothing, and has room for what is held."""
+    return not any(period.stopped for period in replayed.periods) and all(
+        limit.included is None or held.get(limit.resource_code, 0) <= limit.included
+        for limit in package.revision.limits
+    )
 
 
 class _Content:

@@ -52,7 +52,8 @@ def every_tenant(
     session: Session, query: TenantQuery, *, now: datetime
 ) -> Iterator[tuple[TenantEntry, MeterView | None]]:
     """All tenants that fit in the order of `query`, each with its fullest meter; read in chunks while they are used."""
-    among, after = _near(session, now) if query.state == NEAR else None, None
+    among = _near(session, now) if query.state == NEAR else None
+    after = None
     while True:
         page = listing.find_tenants(session, query, after=after, among=among, most=CHUNK)
         subscribed = [entry.subscription for entry in page.entries if entry.subscription is not None]
