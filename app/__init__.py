@@ -15,7 +15,8 @@ from app import wall
 from app.bodies import PortalRequest
 from app.config import Settings, database_url, read_settings, secret_key, trusted_hosts
 from app.core.ids import MAX_ID
-from app.db import READS, db, init_engine
+from app.db import db, init_engine
+from app.driver import READS
 
 PACKAGE = Path(__file__).parent
 
@@ -82,7 +83,7 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "SQLALCHEMY_DATABASE_URI": url,
         "SQLALCHEMY_ENGINE_OPTIONS": pool,
         "SQLALCHEMY_BINDS": {
-            # More than `app.db` keeps at hand: the others wait for the pool.
+            # More than `app.driver` keeps at hand: the others wait for the pool.
             READS: {**pool, "url": url, "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
         },
         "TRUSTED_HOSTS": trusted_hosts(settings),

@@ -4,9 +4,8 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -38,7 +37,6 @@ from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapp
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app import lanes
-from app.core.statements import for_driver
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -225,69 +223,6 @@ def _close_queue(connection: DBAPIConnection, record: ConnectionPoolEntry) -> No
     handle = record.info.pop("write_queue", None)
     if handle is not None:
         os.close(handle)
-
-
-READS = "reads"  # the bind whose connections are outside any transaction
-
-
-def read_once(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Rows of one plain SELECT with `:names`, outside any transaction and straight through the driver.
-
-    For what every request asks: through a session the same costs ten times as much. What comes back is what the driver
-    makes of it: SQLite gives text for dates. Raises OperationalError as the session does; a connection that broke
-    meanwhile, as after a restart of the server, is tried once more.
-    """
-    engine = db.engines[READS]
-    statement, parameters = for_driver(engine.dialect.name, statement, parameters)
-    for is_last in (False, True):
-        try:
-            return _read(engine, statement, parameters)
-        except DBAPIError:
-            if is_last:
-                raise
-            engine.dispose()
-    raise AssertionError("unreachable")
-
-
-def _read(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    idle = _idle.get(engine)
-    if idle is None:
-        event.listen(engine, "engine_disposed", _close_idle)
-        idle = _idle.setdefault(engine, deque())
-    connection = None
-    try:
-        connection = _taken(idle) or engine.raw_connection()
-        cursor = connection.cursor()
-        cursor.execute(statement, parameters)
-        rows = cursor.fetchall()
-        cursor.close()
-    except engine.dialect.loaded_dbapi.Error as error:
-        if connection is not None:
-            connection.invalidate()
-        raise OperationalError(statement, None, error) from error
-    if len(idle) < MOST_IDLE:
-        idle.append(connection)
-    else:
-        connection.close()
-    return list(rows)
-
-
-# Connections between two reads. They stay taken from their engine's pool: to give one back and take it again costs more
-# than most of these statements. Fewer than a pool has, so that whoever waits for the pool is served.
-MOST_IDLE = 16
-_idle: dict[Engine, deque[Any]] = {}
-
-
-def _taken(idle: deque[Any]) -> Any:
-    with suppress(IndexError):  # another thread may take the last one at any moment
-        return idle.pop()
-    return None
-
-
-def _close_idle(engine: Engine) -> None:
-    for connection in _idle.pop(engine, ()):
-        connection.detach()  # or it would go back to a pool that is gone, and stay open
-        connection.close()
 
 
 def rowcount(result: Any) -> int:

@@ -1,17 +1,20 @@
-"""Statements straight through the driver, within the transaction of a SQLAlchemy connection.
+"""Statements straight through the driver: within the transaction of a SQLAlchemy connection, or outside of any.
 
-For those of call control and of counting usage: SQLAlchemy costs four times as much as the statement itself.
+For those of call control, of counting usage and of what every request asks: SQLAlchemy costs four times as much as the
+statement itself.
 """
 
-from collections import namedtuple
+from collections import deque, namedtuple
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.core.statements import as_moment, for_driver
+from app.db import db
 
 
 def run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tuple[list[Any], int]:
@@ -77,3 +80,66 @@ def _read(row: tuple[Any, ...], places: tuple[tuple[int, bool], ...]) -> list[An
         elif isinstance(value, str):
             found[place] = date.fromisoformat(value)
     return found
+
+
+READS = "reads"  # the bind whose connections are outside any transaction
+
+
+def read_once(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Rows of one plain SELECT with `:names`, outside any transaction and straight through the driver.
+
+    For what every request asks: through a session the same costs ten times as much. What comes back is what the driver
+    makes of it: SQLite gives text for dates. Raises OperationalError as the session does; a connection that broke
+    meanwhile, as after a restart of the server, is tried once more.
+    """
+    engine = db.engines[READS]
+    statement, parameters = for_driver(engine.dialect.name, statement, parameters)
+    for is_last in (False, True):
+        try:
+            return _fetch(engine, statement, parameters)
+        except DBAPIError:
+            if is_last:
+                raise
+            engine.dispose()
+    raise AssertionError("unreachable")
+
+
+def _fetch(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    idle = _idle.get(engine)
+    if idle is None:
+        event.listen(engine, "engine_disposed", _close_idle)
+        idle = _idle.setdefault(engine, deque())
+    connection = None
+    try:
+        connection = _taken(idle) or engine.raw_connection()
+        cursor = connection.cursor()
+        cursor.execute(statement, parameters)
+        rows = cursor.fetchall()
+        cursor.close()
+    except engine.dialect.loaded_dbapi.Error as error:
+        if connection is not None:
+            connection.invalidate()
+        raise OperationalError(statement, None, error) from error
+    if len(idle) < MOST_IDLE:
+        idle.append(connection)
+    else:
+        connection.close()
+    return list(rows)
+
+
+# Connections between two reads. They stay taken from their engine's pool: to give one back and take it again costs more
+# than most of these statements. Fewer than a pool has, so that whoever waits for the pool is served.
+MOST_IDLE = 16
+_idle: dict[Engine, deque[Any]] = {}
+
+
+def _taken(idle: deque[Any]) -> Any:
+    with suppress(IndexError):  # another thread may take the last one at any moment
+        return idle.pop()
+    return None
+
+
+def _close_idle(engine: Engine) -> None:
+    for connection in _idle.pop(engine, ()):
+        connection.detach()  # or it would go back to a pool that is gone, and stay open
+        connection.close()

@@ -9,7 +9,7 @@ from flask import Flask, Response, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.blueprint import answer
-from app.db import read_once
+from app.driver import read_once
 
 
 def init_app(app: Flask) -> None:

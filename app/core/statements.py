@@ -1,6 +1,6 @@
 """SQL with `:names` as sqlite3 and psycopg want it, and what they return as Python means it.
 
-For statements that go straight through a driver: see `read_once` in app/db.py, and app/driver.py.
+For statements that go straight through a driver: see app/driver.py.
 """
 
 import json

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from app import create_app, wall
 from app.config import Settings
-from app.db import Base, db, read_once, unit_of_work
+from app.db import Base, db, unit_of_work
 from app.domain import models  # noqa: F401  the tables
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
@@ -19,6 +19,7 @@ from app.domain.billing.models import LedgerEntry
 from app.domain.metering import meters
 from app.domain.metering.models import UsageRecord
 from app.domain.tenants.models import Tenant, TenantName
+from app.driver import read_once
 from tests.conftest import NOW, as_role
 from tests.factories import Make
 

@@ -16,11 +16,12 @@ from sqlalchemy.orm import Session
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import new_id
 from app.core.statements import as_json, as_moment
-from app.db import db, read_once, rowcount, run_in_transaction
+from app.db import db, rowcount, run_in_transaction
 from app.domain.accounts.models import ApiKey, Source
 from app.domain.accounts.sources import NOBODY, KnownSource
 from app.domain.audit import service as audit
 from app.domain.tenants.models import Tenant
+from app.driver import read_once
 
 SCOPES = ("usage", "calls", "provision", "read")
 MAX_LABEL = 100

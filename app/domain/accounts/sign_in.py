@@ -11,12 +11,13 @@ from sqlalchemy.orm import Session
 from app.core.display import Display
 from app.core.errors import Invalid, NotFound, Throttled
 from app.core.statements import as_moment
-from app.db import read_once, rowcount, run_in_transaction
+from app.db import rowcount, run_in_transaction
 from app.domain.accounts import links, passwords
 from app.domain.accounts.models import MARK_LENGTH, Account, MailedLink, SignIn
 from app.domain.accounts.roles import Role
 from app.domain.accounts.throttle import accept_attempt, count_attempt, network_of, refuse_if_throttled
 from app.domain.audit import service as audit
+from app.driver import read_once
 
 SEEN_EVERY = timedelta(minutes=5)
 REFUSED = "account.sign_in_refused"

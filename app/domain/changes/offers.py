@@ -8,13 +8,14 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict
 from app.core.ids import new_id
-from app.db import insert_new, read_once, rowcount
+from app.db import insert_new, rowcount
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package
 from app.domain.changes.models import Offer
 from app.domain.jobs import service as jobs
 from app.domain.subscriptions import moves, service as subscriptions
 from app.domain.tenants.models import Tenant
+from app.driver import read_once
 
 MAIL = "offer_mail"  # the kind of the job that tells of it
 

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session, aliased
 
 from app.core.forecast import PACE_DAYS, Forecast, forecast
 from app.core.periods import Period
-from app.db import read_once
 from app.domain.catalog.models import Package, PackageLimit, PackageRevision, Resource
 from app.domain.metering import opening
 from app.domain.metering.models import NO_PERIOD, Meter, UsageDay
@@ -19,6 +18,7 @@ from app.domain.metering.opening import MeterKey
 from app.domain.subscriptions import service as subscriptions
 from app.domain.subscriptions.models import Subscription
 from app.domain.tenants.models import Tenant
+from app.driver import read_once
 
 NEAR_PERCENT = 80
 _VIEWED = (  # what `_view` reads of a row

@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from app.core.colors import READABLE, contrast, is_color, mix
 from app.core.errors import Invalid
-from app.db import insert_new, read_once
+from app.db import insert_new
 from app.domain.audit import service as audit
 from app.domain.settings.models import Logo, Setting
+from app.driver import read_once
 
 MAX_LOGO_BYTES = 1_000_000
 MAX_LOGO_PIXELS = 25_000_000  # a small file may hold a huge picture

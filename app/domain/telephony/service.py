@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, DomainError, Invalid, NotFound
 from app.core.ids import new_id, new_ids
-from app.db import LostRace, insert_new, read_once, rowcount, run_in_transaction
+from app.db import LostRace, insert_new, rowcount, run_in_transaction
 from app.domain.audit import service as audit
 from app.domain.catalog.models import Package, PackageLimit, Resource
 from app.domain.metering import limit_events
@@ -22,6 +22,7 @@ from app.domain.subscriptions.models import Subscription
 from app.domain.telephony.models import Allocation, Did
 from app.domain.telephony.names import DIDS, checked_line, checked_name
 from app.domain.tenants.models import Tenant
+from app.driver import read_once
 
 LIMIT_REACHED = "limit_reached"
 MOST_AT_ONCE = 10_000
