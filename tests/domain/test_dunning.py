@@ -103,14 +103,16 @@ def test_where_the_day_begins_first_it_is_overdue_first(session, acme, invoice):
 
 
 def test_who_is_not_overdue_yet_takes_nobodys_turn(session, make, acme, invoice, monkeypatch):
-    """With room for one, a tenant whose day has not ended and one that has paid leave it to the next."""
+    """With room for one, a tenant that has paid and one whose day has not ended leave it to the next."""
     monkeypatch.setattr(standing, "MOST_AT_ONCE", 1)
-    later = make.tenant("Globex", timezone="Pacific/Kiritimati")
-    make.subscribe(later, make.package("large", {}, price_micros=49 * EURO))
-    issue(later)
+    package = make.package("large", {}, price_micros=49 * EURO)
+    waiting, later = make.tenant("Initech"), make.tenant("Globex", timezone="Pacific/Kiritimati")
+    for tenant in (waiting, later):
+        make.subscribe(tenant, package)
+        issue(tenant)
     pay(acme, 49 * EURO, on(0))
     assert mark(on(0, hour=10)) == 1
-    assert status(session, later) == "past_due"
+    assert (status(session, waiting), status(session, later)) == ("active", "past_due")
 
 
 def test_no_step_follows_the_last(session):

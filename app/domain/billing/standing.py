@@ -1,14 +1,16 @@
 """Past due while anything is overdue: what unpaid invoices do to a subscription. README.md, "Dunning"."""
 
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain.billing import ledger
 from app.domain.billing.models import Invoice
 from app.domain.subscriptions import life, service as subscriptions
 from app.domain.subscriptions.models import Subscription
+from app.domain.tenants.models import Tenant
 
 MOST_AT_ONCE = 500
 UNPAID, OVERDUE, PAID = "unpaid", "overdue", "paid"
@@ -34,21 +36,22 @@ def days_late(invoice: Invoice, now: datetime) -> int:
 def mark_overdue(session: Session, *, now: datetime) -> int:
     """Let active subscriptions of tenants with something overdue become past due; returns how many."""
     rows = session.execute(
-        select(Subscription.tenant_id, Invoice.currency)
+        select(Subscription.tenant_id, Invoice.currency, Tenant.timezone, func.min(Invoice.due_on).label("due_on"))
         .join(Invoice, Invoice.tenant_id == Subscription.tenant_id)
+        .join(Tenant, Tenant.id == Subscription.tenant_id)
         .where(
             Subscription.status == life.ACTIVE,
             Subscription.ended_at.is_(None),
             Invoice.open_micros > 0,
             Invoice.due_on < _latest_day(now),
         )
-        .distinct()
+        .group_by(Subscription.tenant_id, Invoice.currency, Tenant.timezone)
         .order_by(Subscription.tenant_id)
-        .limit(MOST_AT_ONCE)
-    ).all()
-    ledger.take(session, [(row.tenant_id, row.currency) for row in rows])  # a payment under way comes first
-    tenants = sorted({row.tenant_id for row in rows})
-    return sum(_mark(session, tenant_id, now) for tenant_id in tenants)
+    )
+    # The day of each tenant is its own: who is not overdue yet takes nobody's turn.
+    late = [row for row in rows if row.due_on < now.astimezone(ZoneInfo(row.timezone)).date()][:MOST_AT_ONCE]
+    ledger.take(session, [(row.tenant_id, row.currency) for row in late])  # a payment under way comes first
+    return sum(_mark(session, tenant_id, now) for tenant_id in sorted({row.tenant_id for row in late}))
 
 
 def lift(session: Session, tenant_id: int, *, actor: str, now: datetime) -> None:
