@@ -546,3 +546,23 @@ def test_an_ended_subscription_gets_one_last_invoice(session, make, acme):
             ("credit", -17_970_000, 11),  # 49.00 x 11 of 30 days, the day of the end among them
             ("overage", 20_000, 0),
         ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"amount": 0}, "invalid_amount"),
+        ({"method": "credit"}, "unknown_method"),  # of documents alone: no money came in
+        ({"key": ""}, "missing_key"),
+        ({"key": "k" * 201}, "missing_key"),
+    ],
+)
+def test_what_is_no_receipt_is_refused_and_says_why(acme, changed, code):
+    with pytest.raises(Invalid) as refused:
+        receive(acme, **{"amount": EURO, **changed})
+    assert refused.value.code == code
+
+
+def test_the_longest_reference_is_one(session, acme):
+    payment_id = receive(acme, EURO, "k" * 200)
+    assert session.get_one(Payment, (acme.id, payment_id)).unmatched_micros == EURO

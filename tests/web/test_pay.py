@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from app import stripe
 from app.core.clock import utc_now
 from app.db import run_in_transaction
-from app.domain.billing import due, issuing, ledger, payments, profiles
+from app.domain.billing import credit_notes, due, issuing, ledger, payments, profiles
 from app.domain.billing.drafting import draft
 from app.domain.billing.models import GatewayEvent, Invoice, Payment
 from app.domain.billing.online import GatewayError, PayRequest
@@ -352,6 +352,35 @@ def test_a_refund_uses_credit_first(client, session, acme, fake, link, now):
     assert tell(client, body).text == "taken\n"
     assert owed(session, acme) == 19 * EURO
     assert session.scalars(select(Invoice)).one().open_micros == 19 * EURO
+    assert list(verify.differences(session, now=utc_now())) == []
+
+
+def test_what_goes_back_twice_is_owed_and_the_next_payment_settles_it_first(client, session, acme, fake, link, now):
+    """Credited, paid back by staff, and refunded at the gateway as well."""
+    edge = {"actor": "nora", "now": now}
+
+    def act(do):
+        run_in_transaction(lambda unit: do(unit, unit.get_one(Tenant, acme.id)))
+
+    def receipt(key, euros):
+        return payments.Receipt(key, euros * EURO, "EUR", "bank", key, now.date())
+
+    tell(client, fake.event())
+    act(lambda unit, _: credit_notes.credit(unit, unit.scalars(select(Invoice)).one(), TERMS, **edge))
+    act(lambda unit, tenant: payments.repay(unit, tenant, receipt("back", 49), **edge))
+    assert owed(session, acme) == 0
+    assert tell(client, refunded(amount=4900)).text == "taken\n"
+    assert tell(client, refunded("evt_r2", "refund.updated", amount=4900)).status_code == 200
+    assert owed(session, acme) == 49 * EURO
+    assert payments.credit_of(session, acme.id, "EUR") == 0
+    assert list(verify.differences(session, now=utc_now())) == []
+
+    act(lambda unit, tenant: payments.receive(unit, tenant, receipt("part", 20), **edge))
+    assert (owed(session, acme), payments.credit_of(session, acme.id, "EUR")) == (29 * EURO, 0)
+    assert list(verify.differences(session, now=utc_now())) == []
+    # The refund did not reach the payer: what was paid meanwhile is to their credit.
+    assert tell(client, refunded("evt_r3", "refund.failed", amount=4900, status="failed")).text == "taken\n"
+    assert (owed(session, acme), payments.credit_of(session, acme.id, "EUR")) == (-20 * EURO, 20 * EURO)
     assert list(verify.differences(session, now=utc_now())) == []
 
 

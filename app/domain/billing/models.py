@@ -201,7 +201,8 @@ class LedgerEntry(Base):
 
 
 class Payment(Base):
-    """What came in (or, negative, was paid back), once per `key`. `unmatched_micros` is the tenant's to use.
+    """What came in (or, negative, was paid back), once per `key`. `unmatched_micros` is the tenant's to use; negative,
+    it was paid back without being there, and the next payment settles it.
 
     Method `credit` is a credit note beyond what was open, or an invoice below zero: nothing came in, its ledger entry
     is that document's.
@@ -211,8 +212,10 @@ class Payment(Base):
     __table_args__ = (
         UniqueConstraint("tenant_id", "key", name="paid_once"),
         CheckConstraint("method IN ('bank', 'cash', 'card', 'credit')", name="known_method"),
-        CheckConstraint("unmatched_micros >= 0", name="unmatched_is_not_negative"),
-        CheckConstraint("amount_micros <> 0 AND (amount_micros > 0 OR unmatched_micros = 0)", name="something_moves"),
+        CheckConstraint(
+            "amount_micros > 0 AND unmatched_micros >= 0 OR amount_micros < 0 AND unmatched_micros <= 0",
+            name="something_moves",
+        ),
         Index(
             "payments_unmatched",
             "tenant_id",

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid
@@ -92,10 +92,18 @@ def add_credit(session: Session, invoice: Invoice, amount_micros: int, *, actor:
 
 
 def match(session: Session, tenant_id: int, currency: str, *, now: datetime, first: Collection[int] = ()) -> None:
-    """Pay what is open with what is unmatched: the invoices named `first`, then by due date. The account is taken."""
+    """Settle what went back without being there, then pay what is open with what is unmatched: the invoices named
+    `first`, then by due date. The account is taken.
+    """
     credit = unmatched(session, tenant_id, currency)
     if not credit:
         return
+    for repayment in _owed(session, tenant_id, currency):
+        for payment in credit:
+            used = min(-repayment.unmatched_micros, payment.unmatched_micros)
+            if used:
+                _settle(session, repayment, used)
+                use(session, payment, used, now, repayment_id=repayment.id)
     for invoice in sorted(_open(session, tenant_id, currency), key=lambda row: row.id not in first):
         for payment in credit:
             used = min(invoice.open_micros, payment.unmatched_micros)
@@ -121,6 +129,20 @@ def pay(session: Session, invoice: Invoice, amount_micros: int) -> None:
     if rowcount(changed) != 1:
         raise LostRace
     session.refresh(invoice)
+
+
+def _settle(session: Session, repayment: Payment, amount_micros: int) -> None:
+    """Lower what is owed of a repayment."""
+    owed = Payment.unmatched_micros + amount_micros
+    settled = session.execute(
+        update(Payment)
+        .where(Payment.tenant_id == repayment.tenant_id, Payment.id == repayment.id, owed <= 0)
+        .values(unmatched_micros=owed)
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(settled) != 1:
+        raise LostRace
+    session.refresh(repayment)
 
 
 def matches_of(session: Session, invoice: Invoice) -> list[tuple[PaymentMatch, Payment]]:
@@ -157,7 +179,7 @@ def _check(receipt: Receipt) -> None:
     if receipt.method not in METHODS:
         raise Invalid("unknown_method", "The method is bank, cash or card.", field="method")
     if not receipt.key or len(receipt.key) > 200:
-        raise Invalid("missing_key", "Enter the reference of the payment.", field="reference")
+        raise Invalid("missing_key", "A payment has a reference of 1 to 200 characters.", field="reference")
 
 
 def known(session: Session, tenant: Tenant, receipt: Receipt, amount_micros: int) -> Payment | None:
@@ -245,9 +267,18 @@ def use(
 
 def unmatched(session: Session, tenant_id: int, currency: str) -> Sequence[Payment]:
     """Payments with something left, oldest first, as they stand."""
+    return _as_they_stand(session, tenant_id, currency, Payment.unmatched_micros > 0)
+
+
+def _owed(session: Session, tenant_id: int, currency: str) -> Sequence[Payment]:
+    """Repayments of which something was not there."""
+    return _as_they_stand(session, tenant_id, currency, Payment.unmatched_micros < 0)
+
+
+def _as_they_stand(session: Session, tenant_id: int, currency: str, which: ColumnElement[bool]) -> Sequence[Payment]:
     return session.scalars(
         select(Payment)
-        .where(Payment.tenant_id == tenant_id, Payment.currency == currency, Payment.unmatched_micros > 0)
+        .where(Payment.tenant_id == tenant_id, Payment.currency == currency, which)
         .order_by(Payment.id)
         .execution_options(populate_existing=True)
     ).all()

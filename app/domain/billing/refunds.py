@@ -20,8 +20,9 @@ def refund(
 ) -> Payment:
     """Enter that a payment went back to its payer, in full or in part: unlike `payments.repay` it happened already.
 
-    Credit is used first, then what the payment had paid is open again, then whatever else is paid, newest first. The
-    same key again answers with what was entered. Raises as `receive`.
+    Credit is used first, then what the payment had paid is open again, then whatever else is paid, newest first. What
+    none of them covers is owed, until a payment settles it. The same key again answers with what was entered. Raises
+    as `receive`.
     """
     balances = ledger.take(session, [(tenant.id, receipt.currency)])
     if known := payments.known(session, tenant, receipt, -receipt.amount_micros):
@@ -40,6 +41,8 @@ def refund(
             _reopen(session, invoice, used)
             _move(session, payment, invoice, gone_back, used, now)
             rest -= used
+    gone_back.unmatched_micros = -rest
+    session.flush()
     audit.record(
         session, actor, "payment.refund", f"tenant:{tenant.slug}", now=now, tenant_id=tenant.id,
         amount_micros=receipt.amount_micros, currency=receipt.currency, reference=receipt.reference,

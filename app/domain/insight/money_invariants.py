@@ -58,7 +58,8 @@ UNION ALL SELECT tenant_id, '', NULL, currency, -unmatched_micros FROM payment""
 SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), amount_micros FROM payment WHERE amount_micros > 0""",
         """
 SELECT tenant_id, '', NULL, 'payment ' || CAST(payment_id AS TEXT), amount_micros FROM payment_match
-UNION ALL SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), unmatched_micros FROM payment""",
+UNION ALL SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), unmatched_micros FROM payment
+WHERE amount_micros > 0""",
     ),
     sums(
         "repayments",
@@ -66,7 +67,9 @@ UNION ALL SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), unmatched_
 SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), -amount_micros FROM payment WHERE amount_micros < 0""",
         """
 SELECT tenant_id, '', NULL, 'payment ' || CAST(repayment_id AS TEXT), amount_micros FROM payment_match
-WHERE repayment_id IS NOT NULL""",
+WHERE repayment_id IS NOT NULL
+UNION ALL SELECT tenant_id, '', NULL, 'payment ' || CAST(id AS TEXT), -unmatched_micros FROM payment
+WHERE amount_micros < 0""",
     ),
     # A line of a bank that was assigned is a payment of that tenant, and one that waits is none yet.
     Check(
