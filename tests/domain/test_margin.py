@@ -92,6 +92,26 @@ def test_what_lay_beyond_counts_for_the_package_and_a_change_for_both(session, m
     }
 
 
+def test_what_lay_beyond_costs_what_its_units_cost_as_the_period_was_charged(session, make):
+    limits = [replace(CHARGED[0], unit_cost_micros=8_000)]  # bought at 0.008 a minute, sold at 0.02
+    make.now = STARTED
+    package = make.package("bought", limits, price_micros=49 * EURO, cost_micros=20 * EURO, loss_reason="growth")
+    tenant = make.tenant()
+    make.subscribe(tenant, package)
+    make.usage(tenant, 66_000, source=make.source(), occurred_at=STARTED + timedelta(days=1))  # 1,000 minutes beyond
+    publish("bought", limits=[replace(limits[0], unit_cost_micros=9_000)])  # from the next period on
+    invoice_id = issued(tenant, "period")
+    kept = select(InvoiceLine.kind, InvoiceLine.amount_micros, InvoiceLine.cost_micros).order_by(InvoiceLine.position)
+    assert session.execute(kept).all() == [
+        ("recurring", 49 * EURO, 20 * EURO),
+        ("overage", 20 * EURO, 8 * EURO),
+    ]
+    assert by_code(margin.by_package(session, "EUR", MONTH)) == {"bought": (69 * EURO, 28 * EURO, 41 * EURO)}
+    credit(tenant, invoice_id)
+    session.rollback()
+    assert by_code(margin.by_package(session, "EUR", MONTH)) == {"bought": (0, 0, 0)}
+
+
 def test_tax_within_the_price_is_no_margin(session, acme, taxed):
     issued(taxed)
     issued(acme)

@@ -1,5 +1,6 @@
 """Which package fits: tables, and what holds for any figures."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from types import MappingProxyType
 
@@ -62,6 +63,18 @@ def test_overage_above_the_price_gap():
     assert (advice.fit, advice.spared_micros) == (LARGE, 22_500_000)
     assert (advice.pays_micros, advice.margin_micros) == (-2_500_000, 8 * EURO - 22_500_000)
     assert outgrown(facts(MEDIUM, 100, 2_000, charged_micros=20 * EURO), ON_SALE) is None  # the same: no gain
+
+
+def test_what_the_units_beyond_cost_the_provider_is_in_its_margin():
+    def at_cost(package):
+        limits = {code: replace(limit, cost_micros=10_000) for code, limit in package.limits.items()}
+        return replace(package, limits=limits)
+
+    # As above, and each minute costs 0.01: 15.00 that time, 5.00 with the larger package.
+    known = facts(at_cost(MEDIUM), 100, 2_500, charged_micros=30 * EURO, charged_cost_micros=15 * EURO)
+    advice = outgrown(known, [at_cost(each) for each in ON_SALE])
+    assert (advice.fit.name, advice.spared_micros, advice.cost_spared_micros) == ("P3", 22_500_000, 10 * EURO)
+    assert (advice.pays_micros, advice.margin_micros) == (-2_500_000, 8 * EURO - 22_500_000 + 10 * EURO)
 
 
 def test_refused_attempts_ask_for_what_would_have_been_enough():

@@ -18,7 +18,7 @@ from app.domain.billing import lines
 from app.domain.billing.due import PERIOD, START, Due
 from app.domain.billing.lines import Line, Priced, Used
 from app.domain.billing.models import Invoice, InvoiceLine
-from app.domain.catalog.models import PackageRevision, Resource
+from app.domain.catalog.models import PackageLimit, PackageRevision, Resource
 from app.domain.metering.models import MeterBeyond, UsageRecord
 from app.domain.metering.statement import minor_unit_micros
 from app.domain.subscriptions import service as subscriptions
@@ -42,6 +42,7 @@ class Figures:
         self._resources = {row.code: row for row in session.scalars(select(Resource))}
         self._segments = {**self._read_segments(dues), **supposed}
         self._revisions = self._read_revisions()
+        self._unit_costs = self._read_unit_costs()
         self._issued = self._read_issued(before)
         self._beyond = self._read_beyond(keys | self._issued.keys())
         self._late = self._read_late(keys)
@@ -108,8 +109,9 @@ class Figures:
     def _usage(self, due: Due, tax_code: str, unit: int) -> Iterator[Line]:
         """What lay beyond in the period, and what reached the period before after its invoice."""
         key, period = (due.subscription.tenant_id, due.period.first_on), due.period
-        used = self._used(self._beyond[key], self._late[key])
-        yield from _overage(used, period, tax_code, unit, self._package_id(due, period))
+        content = self._content_of(due, period)
+        used = self._used(self._beyond[key], self._late[key], content)
+        yield from _overage(used, period, tax_code, unit, content.package_id)
         if _has_before(due):
             before = _before(due)
             key = (due.subscription.tenant_id, before.first_on)
@@ -117,18 +119,20 @@ class Figures:
                 rest = dict(self._beyond[key])
                 for price, quantity in self._issued[key].items():
                     rest[price] = rest.get(price, 0) - quantity
-                yield from _overage(self._used(rest, rest), before, tax_code, unit, self._package_id(due, before))
+                content = self._content_of(due, before)
+                yield from _overage(self._used(rest, rest, content), before, tax_code, unit, content.package_id)
 
-    def _package_id(self, due: Due, period: Period) -> int:
-        """The package as the period ended, which what lay beyond in it is put down to."""
+    def _content_of(self, due: Due, period: Period) -> PackageRevision:
+        """Of the package as the period ended, which what lay beyond in it is put down to; as it was charged in it."""
         segments = self._segments[due.subscription.id]
-        return next((each for each in reversed(segments) if each.started_at < period.end), segments[0]).package_id
+        last = next((each for each in reversed(segments) if each.started_at < period.end), segments[0])
+        return self._content(last, max(last.started_at, period.start))
 
-    def _used(self, beyond: dict[Price, int], late: dict[Price, int]) -> list[Used]:
+    def _used(self, beyond: dict[Price, int], late: dict[Price, int], content: PackageRevision) -> list[Used]:
         rows = sorted(beyond.items(), key=lambda row: (self._resources[row[0][0]].position, row[0]))
         return [
             Used(code, resource.name, resource.factor, price, quantity, late.get((code, price), 0),
-                 resource.unit_one, resource.unit_many)
+                 resource.unit_one, resource.unit_many, self._unit_costs.get((content.id, code), 0))
             for (code, price), quantity in rows
             if (resource := self._resources[code])
         ]  # fmt: skip
@@ -170,6 +174,16 @@ class Figures:
         for row in rows:
             found[row.package_id].append((row.published_at, row))
         return found
+
+    def _read_unit_costs(self) -> dict[tuple[int, str], int]:
+        """What each display unit costs the provider, by revision and resource; only what costs anything."""
+        row = PackageLimit
+        rows = self._session.execute(
+            select(row.revision_id, row.resource_code, row.unit_cost_micros)
+            .join(PackageRevision, PackageRevision.id == row.revision_id)
+            .where(PackageRevision.package_id.in_(self._revisions), row.unit_cost_micros > 0)
+        )
+        return {(revision_id, code): micros for revision_id, code, micros in rows}
 
     def _read_beyond(self, keys: set[Key]) -> dict[Key, dict[Price, int]]:
         row = MeterBeyond

@@ -53,6 +53,7 @@ class Used:
     late: int = 0
     unit_one: str = ""
     unit_many: str = ""
+    cost_micros: int = 0  # wholesale, per display unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +162,15 @@ def overage(
         late = each.late if 0 < each.late <= each.quantity else 0
         for quantity, is_late in ((each.quantity - late, False), (late, True)):
             if quantity:
-                amount = price_of(quantity, each.price_micros, each.factor, unit_micros)
+                amount, cost = (
+                    price_of(quantity, micros, each.factor, unit_micros)
+                    for micros in (each.price_micros, each.cost_micros)
+                )
                 found.append(
                     Line(
                         OVERAGE, each.name, amount, tax_code, each.price_micros, quantity, each.factor,
                         each.resource_code, usage_on, is_late, first_on, end_on,
-                        unit_one=each.unit_one, unit_many=each.unit_many, package_id=package_id,
+                        unit_one=each.unit_one, unit_many=each.unit_many, cost_micros=cost, package_id=package_id,
                     )
                 )  # fmt: skip
     return found

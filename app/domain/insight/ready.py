@@ -1,7 +1,7 @@
 """Who outgrows its package and who should move down: everybody looked at in a fixed number of statements."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -59,7 +59,7 @@ class _Seen:
     held: dict[str, int] = field(default_factory=dict)
     recent: dict[str, int] = field(default_factory=dict)
     refused: dict[str, tuple[int, int]] = field(default_factory=dict)
-    charged: dict[date, int] = field(default_factory=lambda: defaultdict(int))
+    charged: dict[date, list[Any]] = field(default_factory=lambda: defaultdict(list))  # rows of `_charged`
 
 
 def look(session: Session, *, now: datetime) -> Readiness:
@@ -89,7 +89,12 @@ def _sold(package: Package) -> Sold:
     unit = minor_unit_micros(revision.currency)
     limits = {
         limit.resource_code: Limit(
-            limit.included, limit.at_limit, limit.overage_price_micros, limit.resource.factor, unit
+            limit.included,
+            limit.at_limit,
+            limit.overage_price_micros,
+            limit.resource.factor,
+            unit,
+            limit.unit_cost_micros,
         )
         for limit in revision.limits
     }
@@ -116,6 +121,14 @@ def _facts(row: Any, own: Sold, seen: _Seen, now: datetime) -> Facts:
             forecasts[code] = ahead
             projected[code] = shares[code][0].used + _until(ahead, running, now)
     last = closed[0] if closed else None
+    costs = {code: limit.cost_micros for code, limit in own.limits.items()}
+
+    def came_to(price: Callable[[Any], int]) -> int:
+        rows = seen.charged[last.first_on] if last else []
+        return half_up(
+            sum(price_of(row.quantity, price(row), row.factor) for row in rows), 1, minor_unit_micros(own.currency)
+        )
+
     return Facts(
         own=own,
         shares=shares,
@@ -124,7 +137,8 @@ def _facts(row: Any, own: Sold, seen: _Seen, now: datetime) -> Facts:
         last={code: used[last.first_on][0] for code, used in seen.used.items() if last.first_on in used}
         if last
         else {},
-        charged_micros=half_up(seen.charged.get(last.first_on, 0), 1, minor_unit_micros(own.currency)) if last else 0,
+        charged_micros=came_to(lambda row: row.price_micros),
+        charged_cost_micros=came_to(lambda row: costs.get(row.resource_code, 0)),
         refused=seen.refused,
         forecasts=forecasts,
         projected=projected,
@@ -177,8 +191,8 @@ def _read(session: Session, timezones: Iterable[str], now: datetime) -> dict[int
         seen[tenant_id].recent[code] = int(quantity)
     for tenant_id, code, attempts, enough in _refused(session, now):
         seen[tenant_id].refused[code] = (attempts, enough)
-    for tenant_id, period_on_, price, quantity, factor in _charged(session, now):
-        seen[tenant_id].charged[period_on_] += price_of(quantity, price, factor)
+    for beyond in _charged(session, now):
+        seen[beyond.tenant_id].charged[beyond.period_on].append(beyond)
     return seen
 
 
@@ -232,7 +246,10 @@ def _refused(session: Session, now: datetime) -> Iterable[Any]:
 def _charged(session: Session, now: datetime) -> Iterable[Any]:
     beyond = MeterBeyond
     return session.execute(
-        select(beyond.tenant_id, beyond.period_on, beyond.price_micros, beyond.quantity, Resource.factor)
+        select(
+            beyond.tenant_id, beyond.period_on, beyond.resource_code, beyond.price_micros, beyond.quantity,
+            Resource.factor,
+        )
         .join(Resource, Resource.code == beyond.resource_code)
         .where(beyond.beyond_as == "charge", beyond.period_on >= (now - YEARS_BACK).date())
-    )
+    )  # fmt: skip

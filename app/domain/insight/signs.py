@@ -22,6 +22,7 @@ class Limit:
     price_micros: int
     factor: int
     unit_micros: int = 1  # whole coins, as an invoice has them
+    cost_micros: int = 0  # wholesale, per `factor`
 
     def holds(self, need: int, percent: int = 100) -> bool:
         """Whether `need` is within `percent` of what is included."""
@@ -29,9 +30,14 @@ class Limit:
 
     def overage_micros(self, used: int) -> int:
         """What `used` costs beyond what is included."""
-        if self.included is None or self.at_limit != "charge":
-            return 0
-        return price_of(max(0, used - self.included), self.price_micros, self.factor, self.unit_micros)
+        return price_of(self._charged(used), self.price_micros, self.factor, self.unit_micros)
+
+    def overage_cost_micros(self, used: int) -> int:
+        """What that costs the provider."""
+        return price_of(self._charged(used), self.cost_micros, self.factor, self.unit_micros)
+
+    def _charged(self, used: int) -> int:
+        return 0 if self.included is None or self.at_limit != "charge" else max(0, used - self.included)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,10 @@ class Sold:
     def overage_micros(self, used: Mapping[str, int]) -> int:
         """What these quantities cost beyond what is included."""
         return sum(self.limits[code].overage_micros(each) for code, each in used.items() if code in self.limits)
+
+    def overage_cost_micros(self, used: Mapping[str, int]) -> int:
+        """What that costs the provider."""
+        return sum(self.limits[code].overage_cost_micros(each) for code, each in used.items() if code in self.limits)
 
     def stops(self, need: Mapping[str, int]) -> bool:
         """Whether a limit that refuses more would refuse some of it."""
@@ -137,8 +147,8 @@ class Facts:
     """What is known of a tenant, by resource and in base units.
 
     `shares` of metered resources newest first, the running period leading; `held` of what has no period; `last` is
-    what was used in the last closed period and `charged_micros` what it cost beyond; `projected` what the running
-    period comes to at its pace.
+    what was used in the last closed period, `charged_micros` what it cost beyond, and `charged_cost_micros` what that
+    cost the provider; `projected` what the running period comes to at its pace.
     """
 
     own: Sold
@@ -147,6 +157,7 @@ class Facts:
     last_on: date | None = None
     last: Mapping[str, int] = field(default_factory=dict)
     charged_micros: int = 0
+    charged_cost_micros: int = 0
     refused: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # attempts, enough
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
     projected: Mapping[str, int] = field(default_factory=dict)
@@ -171,6 +182,7 @@ class Advice:
     pays_micros: int
     margin_micros: int
     spared_micros: int = 0
+    cost_spared_micros: int = 0  # of what those units cost the provider
 
 
 def outgrown(facts: Facts, offers: Iterable[Sold]) -> Advice | None:
@@ -280,6 +292,10 @@ def _spare(facts: Facts, fit: Sold, most: Mapping[str, int]) -> list[Sign]:
 def _advice(facts: Facts, signs: Sequence[Sign], fit: Sold | None) -> Advice:
     if fit is None:
         return Advice(signs, None, 0, 0)
-    spared = facts.charged_micros - fit.overage_micros(facts.last) if facts.charged_micros else 0
+    spared = cost_spared = 0
+    if facts.charged_micros:
+        spared = facts.charged_micros - fit.overage_micros(facts.last)
+        cost_spared = facts.charged_cost_micros - fit.overage_cost_micros(facts.last)
     pays = fit.price_micros - facts.own.price_micros - spared
-    return Advice(signs, fit, pays, fit.margin_micros - facts.own.margin_micros - spared, spared)
+    margin = fit.margin_micros - facts.own.margin_micros - (spared - cost_spared)
+    return Advice(signs, fit, pays, margin, spared, cost_spared)
