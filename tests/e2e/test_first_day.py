@@ -10,6 +10,12 @@ import requests
 from playwright.sync_api import Page, expect
 from pypdf import PdfReader
 
+from app.db import run_in_transaction
+from app.domain.billing import payments, profiles
+from app.domain.billing.payments import Receipt
+from app.domain.billing.profiles import Profile
+from app.domain.catalog.specs import LimitSpec
+from app.domain.tenants.models import Tenant
 from tests.e2e.conftest import serious_findings, serious_findings_in_both_schemes
 from tests.server import LiveServer
 
@@ -43,6 +49,14 @@ def key(live_server: LiveServer) -> str:
                 direction="outbound", caller="101", callee=f"+4420794609{number:02d}",
             )  # fmt: skip
         return source.key
+
+
+def pay_in_advance(unit: Any, tenant_id: int, now: datetime) -> None:
+    """The tenant pays in advance from now on, and has paid 5.00."""
+    tenant = unit.get_one(Tenant, tenant_id)
+    profiles.save_profile(unit, tenant, Profile("none", 14, prepaid=True), actor="nora", now=now)
+    receipt = Receipt("p1", 5_000_000, "EUR", "bank", "p1", now.date())
+    payments.receive(unit, tenant, receipt, actor="nora", now=now)
 
 
 def report(live_server: LiveServer, key: str, event_id: str, quantity: int, tenant: str = "acme") -> None:
@@ -190,6 +204,27 @@ def test_the_history_is_filtered_paged_and_exported(open_as, key):
     lines = answer.text().strip().splitlines()
     assert len(lines) == 2
     assert "'+442079460907" in lines[1]
+
+
+def test_a_prepaid_balance_falls_with_what_is_used_without_a_reload(open_as, live_server, key):
+    with live_server.seeding() as make:
+        sold = make.package("pay", [LimitSpec("voice_minutes", 0, "charge", 100_000)], price_micros=0)
+        tenant = make.tenant("Prepaid")
+        make.user(tenant, "office@prepaid.example")
+        make.subscribe(tenant, sold, started_at=make.now - timedelta(days=3))
+        run_in_transaction(lambda unit: pay_in_advance(unit, tenant.id, make.now))
+    pages = [open_as("office@prepaid.example"), open_as(STAFF)]
+    for page, path in zip(pages, ("/portal", "/provider/tenants/prepaid"), strict=True):
+        page.goto(path)
+        expect(page.locator("#balance")).to_contain_text("€5.00")
+        page.evaluate("window.loadedOnce = true")
+    report(live_server, key, "prepaid-1", 600, "prepaid")  # ten minutes at 0.10
+    for page in pages:
+        expect(page.locator("[data-balance]")).to_have_attribute("data-balance", "4000000")
+    report(live_server, key, "prepaid-2", 2_400, "prepaid")
+    for page in pages:
+        expect(page.locator("#balance")).to_contain_text("spent")
+        assert page.evaluate("window.loadedOnce")
 
 
 def test_extensions_are_added_to_the_limit_and_released_without_a_reload(open_as, key):

@@ -74,6 +74,7 @@ ELSE = {
     "plans_cancel": 404,
     "trial": 404,
     "balance": 404,
+    "balance_card": 404,
     "balance_top_up": 404,
     "job_retry": 409,
 }

@@ -2,6 +2,7 @@
 
 from flask import Response, abort, current_app, g, request, url_for
 from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
+from jinja2_fragments.flask import render_block
 from wtforms.validators import InputRequired
 
 from app import mail
@@ -36,6 +37,14 @@ def balance() -> Response:
     """The balance, and every movement of it, newest first."""
     tenant, purse = _prepaid_tenant()
     return _page(tenant, purse, TopUpForm(meta={"currency": tenant.currency}))
+
+
+@bp.get("/balance/card")
+@needs(Permission.READ_BILLING)
+def balance_card() -> str:
+    """What the home page shows of it, as of now."""
+    _, purse = _prepaid_tenant()
+    return render_block("tenant/home.html", "balance", purse=purse)
 
 
 @bp.post("/balance")
