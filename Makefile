@@ -22,9 +22,10 @@ test: .venv/.installed-dev
 
 # The fault tests at length: more kills, clients, reports and examples, in about so many minutes.
 SOAK_MINUTES ?= 25
+SOAKED = $(addprefix tests/, cli/test_mail.py cli/test_worker.py api/test_schema.py api/test_bytes.py)
 
 soak: .venv/.installed-dev
-	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/faults tests/api/test_schema.py tests/api/test_bytes.py -n 2 --dist loadfile
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults $(SOAKED)
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
 from app.domain.webhooks import endpoints
 from app.domain.webhooks.models import WebhookAttempt
+from tests.faults.reporters import sized
 from tests.receiver import receiving
 from tests.server import ROOT, serving
 
@@ -101,7 +102,8 @@ def test_once_does_what_is_due_and_ends(ask, start):
 
 
 def test_killed_at_any_moment_it_loses_nothing_and_does_nothing_twice(ask, start):
-    ask(15, seconds=0.03)
+    many = sized(6, 3)
+    ask(many, seconds=0.03)
     rounds = random.Random(1)
     while open_jobs():
         with start() as process:
@@ -109,7 +111,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_does_nothing_twice(ask, start
             wait_for(lambda left=left: open_jobs() < left or open_jobs() == 0)
             time.sleep(rounds.uniform(0, 0.3))
             os.kill(process.pid, signal.SIGKILL)
-    assert effects() == once_each(15)
+    assert effects() == once_each(many)
 
 
 def test_two_workers_do_each_job_once(ask, start):

@@ -1,29 +1,16 @@
-"""A worker that does jobs until there are none, and is killed (SIGKILL, by itself) at its n-th statement."""
+"""A worker that does jobs until there are none; see killed.py."""
 
-import os
-import signal
-import sys
 from datetime import timedelta
 
-from sqlalchemy import event
-
-from app import create_app, jobs
-from app.db import db
+from app import jobs
 from app.domain.billing import run
-
-run.CHUNK, dies_at = 3, int(sys.argv[1])
-seen = 0
+from tests.domain.killed import Step, one_after_the_other
 
 
-def count(*_: object) -> None:
-    global seen  # noqa: PLW0603
-    seen += 1
-    if seen == dies_at:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-with create_app().app_context():
-    event.listen(db.engine, "before_cursor_execute", count)
-    event.listen(db.engine, "commit", count)
+def work(_: Step) -> None:
     while job := jobs.claim_next(timedelta(milliseconds=1)):
-        print(job.key, jobs.perform(job), flush=True)
+        assert jobs.perform(job) == ""
+
+
+run.CHUNK = 3
+one_after_the_other(work)
