@@ -15,7 +15,28 @@ from sqlalchemy.exc import ArgumentError
 
 from app.core.addresses import parse_ranges
 
-MOST_MONTHS = 600
+# What a number may be, both ends included. Retention: what is older than half a century is older than any call record.
+BETWEEN: dict[str, tuple[float, float]] = {
+    "PORT": (1, 65_535),
+    "PAYMENT_DAYS": (0, 365),
+    "LATE_USAGE_DAYS": (0, 365),
+    "SUSPEND_DAYS": (0, 3_650),
+    "QUOTE_MINUTES": (1, 1_440),
+    "WORKERS": (1, 256),
+    "BLOCKING_THREADS": (1, 10_000),
+    "MAX_STREAMS": (0, 10_000),
+    "POLL_SECONDS": (0.01, 3_600),
+    "CALL_GRANT_SECONDS": (1, 86_400),
+    "HOLD_GRACE_SECONDS": (0, 86_400),
+    "RATE_LIMIT_KEY": (0, 10**9),
+    "RATE_LIMIT_ADDRESS": (0, 10**9),
+    "RETENTION_MONTHS": (0, 600),
+    "SESSION_DAYS": (1, 3_650),
+    "JOB_POLL_SECONDS": (0.01, 3_600),
+    "JOB_LEASE_SECONDS": (0.1, 86_400),
+    "MAIL_PORT": (1, 65_535),
+    "WEBHOOK_THREADS": (1, 1_000),
+}
 MAX_PREFIX = 32  # what the database keeps of it; a year is shorter than `{year}`
 
 
@@ -100,7 +121,7 @@ def read_settings() -> Settings:
     _check_databases(settings)
     _check_prefix(settings.INVOICE_PREFIX)
     _check_ranges(settings.WEBHOOK_ALLOWED_RANGES)
-    _check_months(settings.RETENTION_MONTHS)
+    _check_numbers(settings)
     return settings
 
 
@@ -136,10 +157,11 @@ def _check_ranges(ranges: str) -> None:
         raise SystemExit(f"ringplan: WEBHOOK_ALLOWED_RANGES={ranges!r}: {error}") from None
 
 
-def _check_months(months: int) -> None:
-    """Half a century at most: what is older is older than any call record."""
-    if not 0 <= months <= MOST_MONTHS:
-        raise SystemExit(f"ringplan: RETENTION_MONTHS={months} must lie between 0 and {MOST_MONTHS}")
+def _check_numbers(settings: Settings) -> None:
+    for name, (least, most) in BETWEEN.items():
+        number = getattr(settings, name)
+        if not least <= number <= most:  # nor is what is no number at all
+            raise SystemExit(f"ringplan: {name}={number} is not between {least} and {most}")
 
 
 def _config_file(path: Path) -> dict[str, Any]:

@@ -56,8 +56,6 @@ def free_address(settings: Settings) -> str:
     Asked before anything else, since the server itself would share the port with whoever has it (SO_REUSEPORT).
     """
     where = f"{settings.HOST}:{settings.PORT}"
-    if not 0 < settings.PORT < 65536:
-        raise SystemExit(f"ringplan: PORT={settings.PORT} is not between 1 and 65535")
     try:
         family, *_, target = socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -45,6 +45,8 @@ def test_a_taken_port_is_named_before_anything_is_prepared(taken_port: int, tmp_
     ("settings", "said"),
     [
         ({"PORT": "70000"}, "ringplan: PORT=70000 is not between 1 and 65535\n"),
+        ({"WORKERS": "0"}, "ringplan: WORKERS=0 is not between 1 and 256\n"),
+        ({"POLL_SECONDS": "nan"}, "ringplan: POLL_SECONDS=nan is not between 0.01 and 3600\n"),
         ({"PORT": "eighty"}, "ringplan: PORT='eighty' is not a valid int\n"),
         ({"INVOICE_PREFIX": "A/{year}-"}, "ringplan: INVOICE_PREFIX='A/{year}-' may have no slash and no control char"),
         ({"INVOICE_PREFIX": "A\n"}, "ringplan: INVOICE_PREFIX='A\\n' may have no slash and no control characters"),
