@@ -18,7 +18,7 @@ install: .venv/.installed
 test: .venv/.installed-dev
 	@.ci/browser
 	@.ci/sipp
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # The fault tests at length: more kills, clients, reports and examples, in about so many minutes.
 SOAK_MINUTES ?= 25

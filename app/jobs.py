@@ -17,7 +17,7 @@ from app.domain.billing.dunning import Schedule
 from app.domain.changes import offers, quote
 from app.domain.jobs import service as jobs
 from app.domain.jobs.service import Claimed, LostLease
-from app.domain.metering import holds, thresholds
+from app.domain.metering import holds, low_balance, thresholds
 from app.domain.privacy import masking
 from app.domain.subscriptions import life, moves
 from app.domain.webhooks import delivery, endpoints
@@ -48,6 +48,7 @@ def _remind(session: Session, *, now: datetime) -> None:
 # By kind: the effect, in one transaction with "done".
 HANDLERS: dict[str, Handler] = {
     thresholds.MAIL: notices.tell_of_threshold,
+    low_balance.MAIL: notices.tell_of_balance,
     offers.MAIL: notices.tell_of_offer,
     issuing.MAIL: notices.tell_of_invoice,
     bill_run.KIND: _bill,
@@ -69,6 +70,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(seconds=10), holds.expire),
     Periodic(timedelta(seconds=10), moves.take_effect),
     Periodic(timedelta(seconds=10), life.end_trials),
+    Periodic(timedelta(minutes=1), low_balance.tell),
     Periodic(timedelta(minutes=10), standing.mark_overdue),
     Periodic(timedelta(minutes=10), _remind),
     Periodic(timedelta(hours=1), _mask),

@@ -6,16 +6,16 @@ from typing import Any
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from app import mail
+from app import branding, mail
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
 from app.db import run_in_transaction, snapshot
 from app.domain.accounts import links, service as accounts
-from app.domain.billing import dunning, issuing, service as billing
+from app.domain.billing import dunning, issuing, profiles, service as billing
 from app.domain.billing.models import Invoice
 from app.domain.changes import offers
-from app.domain.metering import meters, thresholds
+from app.domain.metering import low_balance, meters, prepaid, thresholds
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from app.domain.webhooks import endpoints
@@ -70,6 +70,19 @@ def tell_of_threshold(session: Session, payload: dict[str, Any], now: datetime) 
         )
 
 
+def tell_of_balance(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    """One mail to those who get the invoices; none where money came in by then, or the tenant pays afterwards."""
+    tenant_id = payload["tenant_id"]
+    purse = prepaid.purse(session.connection(), tenant_id)
+    if purse is None or purse.state != payload["state"]:
+        return
+    tenant = session.get_one(Tenant, tenant_id)
+    profile = profiles.profile(session, tenant_id, branding.terms())
+    for reader, address in _payers(session, tenant, profile.email).items():
+        key = f"{low_balance.MAIL}/{tenant_id}/{now.isoformat()}/{reader}"
+        mail.post(session, key, address, "balance", now=now, purse=purse, tenant=tenant)
+
+
 def tell_of_dunning(session: Session, payload: dict[str, Any], now: datetime) -> None:
     """One mail to those who get the invoices."""
     tenant_id, invoice_id, step = payload["tenant_id"], payload["invoice_id"], payload["step"]
@@ -77,7 +90,7 @@ def tell_of_dunning(session: Session, payload: dict[str, Any], now: datetime) ->
     if not invoice.open_micros:
         return  # paid since
     taken = next(each for each in dunning.steps_of(session, invoice) if each.step == step)
-    for reader, address in _payers(session, invoice).items():
+    for reader, address in _invoiced(session, invoice).items():
         key = f"{dunning.MAIL}/{tenant_id}/{invoice_id}/{step}/{reader}"
         mail.post(session, key, address, "dunning", now=now, invoice=invoice, tenant=invoice.tenant, taken=taken)
 
@@ -95,7 +108,7 @@ def tell_of_endpoint(session: Session, payload: dict[str, Any], now: datetime) -
 def tell_of_invoice(session: Session, payload: dict[str, Any], now: datetime) -> None:
     """A mail with the document to where the tenant's invoices go, else to its contact, else to all of its people."""
     invoice = billing.get(session, payload["tenant_id"], payload["invoice_id"])
-    for reader, address in _payers(session, invoice).items():
+    for reader, address in _invoiced(session, invoice).items():
         mail.post(
             session,
             f"{issuing.MAIL}/{invoice.id}/{reader}",
@@ -139,9 +152,13 @@ def tell_of_account(session: Session, payload: dict[str, Any], now: datetime) ->
     mail.post(session, key, payload["to"], f"account_{what}", now=now, email=payload["to"], **payload["about"])
 
 
-def _payers(session: Session, invoice: Invoice) -> dict[str, str]:
-    """Addresses by what tells them apart in the mails' keys."""
-    if address := invoice.printed["customer"]["email"] or invoice.tenant.contact_email:
+def _invoiced(session: Session, invoice: Invoice) -> dict[str, str]:
+    return _payers(session, invoice.tenant, invoice.printed["customer"]["email"])
+
+
+def _payers(session: Session, tenant: Tenant, email: str) -> dict[str, str]:
+    """Addresses by what tells them apart in the mails' keys; `email` is where the tenant's invoices go."""
+    if address := email or tenant.contact_email:
         return {"billing": address}
-    users = accounts.users_of(session, invoice.tenant_id)
+    users = accounts.users_of(session, tenant.id)
     return {str(user.id): user.email for user in users if user.disabled_at is None}

@@ -18,12 +18,15 @@ from sqlalchemy import func, select, update
 from app import mail
 from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts import service as accounts
-from app.domain.billing import credit_notes, service as billing
+from app.domain.billing import credit_notes, payments, profiles, service as billing
+from app.domain.billing.payments import Receipt
+from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Terms
 from app.domain.catalog.specs import LimitSpec
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
-from app.domain.metering.models import ThresholdCrossing
+from app.domain.metering import low_balance
+from app.domain.metering.models import Prepaid, ThresholdCrossing
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 from tests.faults.reporters import sized
@@ -253,6 +256,40 @@ def test_an_issued_invoice_is_mailed_with_its_document_to_those_who_pay(app, pay
         again = app.extensions["invoice_files"].pdf(invoice, billing.lines_of(db.session(), invoice))
     assert document.get_content() == again
     assert text["Message-ID"].endswith("@northline.example>")
+
+
+def test_who_pays_in_advance_is_told_when_the_money_runs_low_and_when_it_is_spent(make, payer, work, inbox, now):
+    profile = Profile("none", 14, prepaid=True, low_micros=5_000_000)
+    receipt = Receipt("p1", 4_500_000, "EUR", "bank", "p1", now.date())
+
+    def pay_in(unit):
+        tenant = unit.get_one(Tenant, payer.id)
+        profiles.save_profile(unit, tenant, profile, actor="nora", now=now)
+        payments.receive(unit, tenant, receipt, actor="nora", now=now)
+
+    def look():
+        run_in_transaction(lambda unit: low_balance.tell(unit, now=now))
+        work()
+
+    run_in_transaction(pay_in)
+    look()
+    look()
+    ((to, text),) = inbox.mails
+    assert (to, text["Subject"]) == (["office@payer.example"], "Payer: €4.50 of your prepaid balance left")
+    body = text.get_body().get_content()
+    assert "Can be spent: €4.50" in body and "end with the money" in body and "\n\n\n" not in body
+    assert "https://portal.northline.example/portal/balance" in body
+    with unit_of_work() as session:
+        session.execute(update(Prepaid).values(credit_micros=0))
+        low_balance.tell(session, now=now + timedelta(minutes=1))
+        session.execute(update(Prepaid).values(credit_micros=4_500_000))
+    work()
+    assert len(inbox.mails) == 1  # money came in before the mail was written
+    with unit_of_work() as session:
+        session.execute(update(Prepaid).values(credit_micros=0, told="low"))
+    look()
+    assert inbox.mails[1][1]["Subject"] == "Payer: your prepaid balance is spent"
+    assert "refused until money comes in" in inbox.mails[1][1].get_body().get_content()
 
 
 def test_an_invoice_that_is_mailed_again_is_recognised(payer, issue, work, inbox):

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from sqlalchemy import select, text
@@ -17,7 +18,7 @@ from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Issuer, Terms as BillingTerms
 from app.domain.catalog.specs import LimitSpec
 from app.domain.insight import verify
-from app.domain.metering import calls, prepaid
+from app.domain.metering import calls, low_balance, prepaid
 from app.domain.metering.decision import Call, Terms
 from app.domain.metering.models import Hold, Refusal
 from app.domain.subscriptions import service as subscriptions
@@ -27,6 +28,7 @@ EURO = 1_000_000
 STARTED = datetime(2026, 11, 1, tzinfo=UTC)
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 TERMS = BillingTerms(Issuer("Northline"))
+minutes = count(1)
 
 
 @pytest.fixture
@@ -295,3 +297,58 @@ def test_a_tenant_that_pays_afterwards_costs_no_statement_more(make, source, acm
     texts = [statement for statement in other.texts if "prepaid" in statement]
     assert len(texts) == 1 and "FROM tenant_name" in texts[0]  # the one that finds the tenant anyway
     assert len(prepaid_one) <= len(other) + 3
+
+
+def told(tenant):
+    """What a look at the balances asks for, and what is noted after it."""
+    at = NOW + timedelta(minutes=next(minutes))
+    asked = run_in_transaction(lambda unit: low_balance.tell(unit, now=at))
+    return asked, purse(tenant).told
+
+
+def test_a_balance_is_told_once_when_it_is_low_and_once_when_it_is_spent(acme, make, source):
+    assert told(acme) == (1, "empty")  # nothing is paid in yet
+    pay(acme, 5)
+    assert told(acme) == (0, "")
+    make.usage(acme, 60 + 252, source=source)  # 2.52 and 19 % are 3.00, rounded up
+    assert (left(acme), told(acme), told(acme)) == (2 * EURO, (1, "low"), (0, "low"))
+    make.usage(acme, 168, source=source)
+    assert (left(acme), told(acme)) == (0, (1, "empty"))
+    pay(acme, 1, "p2")
+    assert told(acme) == (0, "low")  # better, and no news
+    make.usage(acme, 84, source=source)
+    assert (told(acme), told(acme)) == ((1, "empty"), (0, "empty"))
+
+
+def test_looks_at_the_same_moment_tell_once(app, acme):
+    asked, ready = [], threading.Barrier(2)
+
+    def look():
+        with app.app_context():
+            ready.wait()
+            asked.append(run_in_transaction(lambda unit: low_balance.tell(unit, now=NOW)))
+            db.session.remove()
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(asked) == [0, 1]
+
+
+def test_all_balances_at_once_are_what_each_is(acme, make, source):
+    globex = make.tenant("Globex")
+    make.subscribe(globex, make.package("silver", [LimitSpec("voice_minutes", 600, "charge", 300_000)]))
+    with unit_of_work() as unit:
+        wanted = Profile("vat", 10, prepaid=True)
+        profiles.save_profile(unit, unit.get_one(Tenant, globex.id), wanted, actor="nora", now=NOW)
+    make.subscribe(make.tenant("Postpaid"), make.package("bronze", [LimitSpec("voice_minutes", 0, "charge", 1)]))
+    for tenant in (acme, globex):
+        pay(tenant, 7, f"p{tenant.id}")
+        make.usage(tenant, 700, source=source)
+        make.call(tenant, source=source)
+    db.session.rollback()
+    found = prepaid.purses(db.session.connection())
+    assert found == {tenant.id: purse(tenant) for tenant in (acme, globex)}
+    assert all(each.used and each.on_hold for each in found.values())

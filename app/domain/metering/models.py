@@ -193,12 +193,14 @@ class Prepaid(Base):
     __table_args__ = (
         CheckConstraint("tax_ppm >= 0 AND tax_ppm <= 1000000", name="a_share"),
         CheckConstraint("low_micros >= 0", name="low_is_not_negative"),
+        CheckConstraint("told IN ('', 'low', 'empty')", name="known_state"),
     )
     tenant_id: Mapped[TenantId]
     currency: Mapped[str] = mapped_column(String(3))
     credit_micros: Mapped[Micros]  # the ledger's balance with its sign turned, moved by whoever moves the ledger
     tax_ppm: Mapped[int]  # that comes on top of the prices
     low_micros: Mapped[Micros]  # the balance is called low from here on down
+    told: Mapped[str] = mapped_column(String(8), default="")  # of which state its readers know: low, empty, or none
 
 
 class Refusal(Base):

@@ -4,10 +4,11 @@ Left is what is to its credit, less what was used and is not billed yet, less wh
 the credit is kept; the rest is read off the meters, so that a record counts by being one.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.orm import Session
@@ -41,6 +42,7 @@ class Purse:
     credit_micros: int  # below zero: it owes
     tax_ppm: int
     low_micros: int
+    told: str  # the state that its readers were last told of
     used: Mapping[Place, int]
     on_hold: Mapping[Place, int]
 
@@ -87,29 +89,37 @@ class Purse:
 
 
 # One statement, for one moment: a record moves what was on hold to what lies beyond.
-_PURSE = """
-SELECT p.currency, p.credit_micros, p.tax_ppm, p.low_micros, e.resource_code, e.period_on, e.price_micros, e.factor,
-       e.beyond, e.used, e.on_hold, e.included
+_PURSES = """
+SELECT p.tenant_id, p.currency, p.credit_micros, p.tax_ppm, p.low_micros, p.told,
+       e.resource_code, e.period_on, e.price_micros, e.factor, e.beyond, e.used, e.on_hold, e.included
 FROM prepaid p
 JOIN tenant t ON t.id = p.tenant_id AND t.currency = p.currency
 LEFT JOIN (
-    SELECT b.resource_code, b.period_on, b.price_micros, c.factor, b.quantity AS beyond, 0 AS used, 0 AS on_hold,
-           0 AS included
+    SELECT b.tenant_id, b.resource_code, b.period_on, b.price_micros, c.factor, b.quantity AS beyond, 0 AS used,
+           0 AS on_hold, 0 AS included
     FROM meter_beyond b JOIN resource c ON c.code = b.resource_code
-    WHERE b.tenant_id = :tenant_id AND b.beyond_as = 'charge' AND b.quantity <> 0 AND b.period_on >= (
+    WHERE {b} b.beyond_as = 'charge' AND b.quantity <> 0 AND b.period_on >= (
         SELECT min(s.open_from) FROM subscription s
-        WHERE s.tenant_id = :tenant_id AND (s.ended_at IS NULL OR s.open_from < s.ended_at))
+        WHERE s.tenant_id = b.tenant_id AND (s.ended_at IS NULL OR s.open_from < s.ended_at))
     UNION ALL
-    SELECT m.resource_code, m.period_on, l.overage_price_micros, c.factor, 0, m.used, m.on_hold,
+    SELECT m.tenant_id, m.resource_code, m.period_on, l.overage_price_micros, c.factor, 0, m.used, m.on_hold,
            l.included + m.carried_in
     FROM meter m
     JOIN resource c ON c.code = m.resource_code AND c.kind = 'metered'
     JOIN subscription s ON s.tenant_id = m.tenant_id AND s.ended_at IS NULL AND s.status <> 'trial'
     JOIN package g ON g.id = s.package_id
     JOIN package_limit l ON l.revision_id = g.revision_id AND l.resource_code = m.resource_code
-    WHERE m.tenant_id = :tenant_id AND m.on_hold > 0 AND l.at_limit = 'charge' AND l.included IS NOT NULL
-) e ON p.tenant_id = :tenant_id
-WHERE p.tenant_id = :tenant_id"""
+    WHERE {m} m.on_hold > 0 AND l.at_limit = 'charge' AND l.included IS NOT NULL
+) e ON e.tenant_id = p.tenant_id
+{where}"""
+_PURSE = _PURSES.format(
+    b="b.tenant_id = :tenant_id AND", m="m.tenant_id = :tenant_id AND", where="WHERE p.tenant_id = :tenant_id"
+)
+_ALL_PURSES = _PURSES.format(
+    b="b.tenant_id IN (SELECT tenant_id FROM prepaid) AND",
+    m="m.tenant_id IN (SELECT tenant_id FROM prepaid) AND",
+    where="",
+)
 _LOCK = "UPDATE prepaid SET low_micros = low_micros WHERE tenant_id = :tenant_id"
 
 
@@ -121,19 +131,29 @@ def lock(connection: Connection, tenant_id: int) -> None:
 def purse(connection: Connection, tenant_id: int) -> Purse | None:
     """What the tenant can spend now; None where it does not pay in advance. One statement."""
     rows, _ = driver.run(connection, _PURSE, {"tenant_id": tenant_id})
-    if not rows:
-        return None
-    used: dict[Place, int] = {}
-    on_hold: dict[Place, int] = {}
+    return _purses(rows).get(tenant_id)
+
+
+def purses(connection: Connection) -> dict[int, Purse]:
+    """What every prepaid tenant can spend now, by its id. One statement."""
+    rows, _ = driver.run(connection, _ALL_PURSES, {})
+    return _purses(rows)
+
+
+def _purses(rows: Iterable[Any]) -> dict[int, Purse]:
+    found: dict[int, Purse] = {}
+    used: dict[int, dict[Place, int]] = defaultdict(dict)
+    on_hold: dict[int, dict[Place, int]] = defaultdict(dict)
     for row in rows:
+        mine, held = used[row.tenant_id], on_hold[row.tenant_id]
+        found[row.tenant_id] = Purse(row.currency, row.credit_micros, row.tax_ppm, row.low_micros, row.told, mine, held)
         if row.resource_code is None:
             continue  # nothing lies beyond
         place = Place(row.resource_code, row.period_on, row.price_micros, row.factor)
-        used[place] = used.get(place, 0) + row.beyond
+        mine[place] = mine.get(place, 0) + row.beyond
         over = max(0, row.used + row.on_hold - row.included) - max(0, row.used - row.included)
-        on_hold[place] = on_hold.get(place, 0) + over
-    first = rows[0]
-    return Purse(first.currency, first.credit_micros, first.tax_ppm, first.low_micros, used, on_hold)
+        held[place] = held.get(place, 0) + over
+    return found
 
 
 def limit_by_money(connection: Connection, meter: LimitedMeter, row: object, wanted: int) -> LimitedMeter:
