@@ -9,9 +9,13 @@ import pytest
 
 from app.core.clock import utc_now
 from app.db import db, unit_of_work
+from app.domain.accounts.roles import Role
 from app.domain.catalog import service as catalog
+from app.domain.catalog.models import Package
 from app.domain.catalog.specs import LimitSpec, PackageSpec
+from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
+from app.domain.tenants.models import Tenant
 from tests.bench.fill import fill
 from tests.factories import close_before
 
@@ -147,6 +151,18 @@ def test_calls_in_progress_stand_on_the_bar_and_in_words(office, make, acme, now
     assert '<b>3</b> <span class="muted">of 10 calls in progress</span>' in page
 
 
+def test_the_next_invoice_stands_between_for_those_who_may_read_it(login, office, make, acme, now):
+    gold = make.package("gold", (LimitSpec("voice_minutes", 60, "charge", 500_000),), price_micros=10_000_000)
+    with unit_of_work() as session:
+        tenant, package = session.get_one(Tenant, acme.id), session.get_one(Package, gold.id)
+        subscriptions.subscribe(session, tenant, package, started_at=now, trial_days=14, actor="t", now=now)
+    member = login(make.user(acme, role=Role.MEMBER))
+    assert "Next invoice" not in member.get("/portal").text
+    page = office.get("/portal").text
+    assert "€10.00 <small>on 6 December, with usage so far</small>" in page
+    assert page.index("1 minute left") < page.index("Next invoice") < page.index("Last 30 days")
+
+
 def test_the_latest_five_records_stand_below_with_a_way_to_all(office, make, acme, now):
     make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000}), started_at=now - timedelta(days=3))
     source = make.source()
@@ -168,8 +184,9 @@ def test_many_records_cost_what_a_few_do(office, make, acme, now, count_statemen
         with count_statements() as statements:
             assert office.get("/portal").status_code == 200
         seen.append(statements.texts)
-    assert seen[0] == seen[1] and 3 < len(seen[1]) <= 10  # drawn anew, both times
-    assert not any("sum(usage_record" in text for text in seen[1])
+    assert seen[0] == seen[1] and 3 < len(seen[1]) <= 18  # drawn anew, both times
+    summed = [text for text in seen[1] if "sum(usage_record" in text]
+    assert all("usage_record.late" in text for text in summed)  # what came late alone, which has its index
 
 
 def test_home_shows_what_changed_since_it_was_drawn_last(office, make, acme, login):

@@ -28,14 +28,14 @@ def preview(session: Session, subscription: Subscription, terms: Terms, *, at_on
     period = subscriptions.period_of(subscription, now)
     at = now if at_once else period.end
     currency = subscription.package.revision.currency
-    due = Due(_ended(subscription, at), period, PERIOD)
+    due = Due(as_ended(subscription, at), period, PERIOD)
     reckoning = Reckoning(session, [due], terms)
     found = [] if subscription.status == life.TRIAL else reckoning.lines_of(due)
     invoiced_at = (at + timedelta(days=terms.late_days)).astimezone(subscription.tenant.zone)
     return Ending(at, tuple(found), reckoning.totals_of(found, currency), invoiced_at.date())
 
 
-def _ended(subscription: Subscription, at: datetime) -> Subscription:
+def as_ended(subscription: Subscription, at: datetime) -> Subscription:
     """It as it would be, which is no row."""
     found = Subscription(
         tenant_id=subscription.tenant_id,

@@ -48,7 +48,7 @@ def outlook(
         return _of_start(session, tenant, package, terms, now)
     period = subscriptions.period_of(subscription, now)
     at = now if effect == "now" else period.end
-    segments = _moved(session, subscription, package, at)
+    segments = moved(session, subscription, package, at)
     due = Due(subscription, period, PERIOD)
     if in_trial := period.first_on < subscription.anchor_on:  # nothing was charged, so nothing is given back
         due = Due(subscription, subscriptions.period_on_day(subscription, subscription.anchor_on), START)
@@ -103,7 +103,7 @@ def _made_by(invoice: Sequence[Line], package: Package, subscription: Subscripti
     return [line for line in invoice if line.kind in (lines.CREDIT, lines.CHARGE)][-2:]
 
 
-def _moved(session: Session, subscription: Subscription, package: Package, at: datetime) -> list[SubscriptionSegment]:
+def moved(session: Session, subscription: Subscription, package: Package, at: datetime) -> list[SubscriptionSegment]:
     """The segments as they would be, none of them a row: oldest first."""
     found = [
         _segment(subscription, row.package_id, row.started_at, row.ended_at, row.started_on)

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 from flask import Response, g, render_template
 from markupsafe import Markup
 
+from app import branding
 from app.db import db
 from app.domain.accounts.roles import Permission
-from app.domain.changes import offers
+from app.domain.changes import offers, upcoming
 from app.domain.metering import history, meters, prepaid, thresholds
 from app.domain.metering.history import UsageQuery
 from app.domain.tenants.models import Tenant
@@ -26,12 +27,14 @@ LATEST = 5
 class _Home(NamedTuple):
     who_name: str
     content: Markup
+    bill: Markup  # for those who may read what is billed
+    lately: Markup
 
 
 @bp.get("", strict_slashes=False)
 @needs(Permission.READ_USAGE)
 def home() -> Response:
-    """The meters, the last thirty days of the first of them, and the latest records."""
+    """The meters, the next invoice, the last thirty days of the first meter, and the latest records."""
     tenant_id = g.tenant_id
     found = drawn.once(tenant_id, "home", lambda now: _draw(tenant_id, now))
     offer_id = offers.open_id(tenant_id)  # it moves no meter, so it is no part of the drawing
@@ -62,10 +65,19 @@ def _draw(tenant_id: int, now: datetime) -> _Home:
         m=found,
         now=now,
         tenant=tenant,
-        crossed=thresholds.of_period(session, tenant.id, found.period.first_on) if found.period else [],
         refused=refused.count_in_period(tenant, found.period.start) if found.period else 0,
+    )
+    bill = render_template(
+        "partials/next_invoice.html",
+        tenant=tenant,
+        upcoming=upcoming.next_invoice(session, tenant, branding.terms(), now=now),
+    )
+    lately = render_template(
+        "partials/tenant_lately.html",
+        tenant=tenant,
+        crossed=thresholds.of_period(session, tenant.id, found.period.first_on) if found.period else [],
         charted=first,
         days=days,
         rows=history.find_usage(session, tenant_id, UsageQuery(), zone=zone, most=LATEST).rows,
     )
-    return _Home(tenant.name, Markup(content))  # noqa: S704  a template, escaped by Jinja
+    return _Home(tenant.name, *(Markup(each) for each in (content, bill, lately)))  # noqa: S704  templates, escaped by Jinja
