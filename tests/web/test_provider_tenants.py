@@ -8,9 +8,12 @@ from html import unescape
 
 import pytest
 
+from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import ApiKey
 from app.domain.accounts.roles import Role
+from app.domain.billing import service as billing
+from app.domain.billing.terms import Issuer, Terms
 from app.domain.insight import tenant_list
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
@@ -216,9 +219,28 @@ def test_the_page_shows_meters_people_and_packages_so_far(make, staff, now):
     make.usage(tenant, 24_000, source=make.source())
     page = staff.get("/provider/tenants/acme").get_data(as_text=True)
     assert 'data-meter="voice_minutes"' in page and 'data-used="24000"' in page and 'data-remaining="36000"' in page
+    assert re.search(r'href="/provider/tenants/acme/usage\?resource=voice_minutes&amp;[^"]*">400 used<', page)
     assert "uma@acme.example" in page and 'href="/provider/packages/gold"' in page
     fragment = staff.fragment("/provider/tenants/acme/meters", "div#meters").get_data(as_text=True)
     assert 'data-used="24000"' in fragment and "<html" not in fragment
+
+
+def test_the_page_shows_what_is_owed_the_latest_invoices_and_the_next_one(make, staff, login, now):
+    tenant, gold = make.tenant(), make.package("gold", {"concurrent_calls": 5}, price_micros=30_000_000)
+    make.subscribe(tenant, gold, started_at=now - timedelta(days=3))
+    assert "Next: €30.00, due with the next bill run" in staff.get("/provider/tenants/acme").text
+    run_in_transaction(lambda session: _issue_first(session, tenant.id, now))
+    page = staff.get("/provider/tenants/acme").text
+    assert "Owes €30.00 · Next: €30.00 on 21 December, with usage so far" in page
+    assert re.search(r'href="/provider/tenants/acme/invoices/\d+">Invoice 2026-00001<', page)
+    assert 'href="/provider/invoices?tenant=acme"' in page and 'href="/provider/calls?text=acme"' in page
+
+
+def _issue_first(session, tenant_id, now):
+    found = subscriptions.live(session, tenant_id)
+    period, terms = subscriptions.period_of(found, now), Terms(Issuer("Northline"))
+    invoice = billing.draft(session, found, period, terms, now=now, reason="start")
+    billing.finalise(session, invoice, terms, actor="t", now=now)
 
 
 def test_the_meters_stand_below_the_pages_own_head_and_link_to_no_tenants_page(make, staff, now):

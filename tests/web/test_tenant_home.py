@@ -8,8 +8,11 @@ from html import unescape
 import pytest
 
 from app.core.clock import utc_now
-from app.db import db, unit_of_work
+from app.db import db, run_in_transaction, unit_of_work
 from app.domain.accounts.roles import Role
+from app.domain.billing import payments, service as billing
+from app.domain.billing.payments import Receipt
+from app.domain.billing.terms import Issuer, Terms
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Package
 from app.domain.catalog.specs import LimitSpec, PackageSpec
@@ -163,6 +166,28 @@ def test_the_next_invoice_stands_between_for_those_who_may_read_it(login, office
     assert page.index("1 minute left") < page.index("Next invoice") < page.index("Last 30 days")
 
 
+def test_what_is_overdue_stands_first_until_it_is_paid(login, office, make, acme, now):
+    make.subscribe(acme, make.package("gold", price_micros=10_000_000), started_at=now - timedelta(days=30))
+
+    def issue(session):
+        found, terms = subscriptions.live(session, acme.id), Terms(Issuer("Northline"))
+        first = subscriptions.period_on_day(found, found.anchor_on)
+        invoice = billing.draft(session, found, first, terms, now=now, reason="start")
+        billing.finalise(session, invoice, terms, actor="t", now=now - timedelta(days=20))
+
+    def pay(micros, key):
+        receipt = Receipt(key, micros, "EUR", "bank", "", now.date())
+        return lambda session: payments.receive(session, session.get_one(Tenant, acme.id), receipt, actor="t", now=now)
+
+    run_in_transaction(issue)
+    assert "€10.00 is overdue." in office.get("/portal").text
+    assert "overdue" not in login(make.user(acme, role=Role.MEMBER)).get("/portal").text
+    run_in_transaction(pay(4_000_000, "part"))
+    assert "€6.00 is overdue." in office.get("/portal").text
+    run_in_transaction(pay(6_000_000, "rest"))
+    assert "overdue" not in office.get("/portal").text
+
+
 def test_the_latest_five_records_stand_below_with_a_way_to_all(office, make, acme, now):
     make.subscribe(acme, make.package("gold", {"voice_minutes": 60_000}), started_at=now - timedelta(days=3))
     source = make.source()
@@ -184,7 +209,7 @@ def test_many_records_cost_what_a_few_do(office, make, acme, now, count_statemen
         with count_statements() as statements:
             assert office.get("/portal").status_code == 200
         seen.append(statements.texts)
-    assert seen[0] == seen[1] and 3 < len(seen[1]) <= 18  # drawn anew, both times
+    assert seen[0] == seen[1] and 3 < len(seen[1]) <= 19  # drawn anew, both times
     summed = [text for text in seen[1] if "sum(usage_record" in text]
     assert all("usage_record.late" in text for text in summed)  # what came late alone, which has its index
 

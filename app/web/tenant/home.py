@@ -1,5 +1,7 @@
 """Where a tenant's user arrives: what is left, and what was used lately."""
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -8,8 +10,10 @@ from flask import Response, g, render_template
 from markupsafe import Markup
 
 from app import branding
+from app.core.clock import utc_now
 from app.db import db
 from app.domain.accounts.roles import Permission
+from app.domain.billing import standing
 from app.domain.changes import offers, upcoming
 from app.domain.metering import history, meters, prepaid, thresholds
 from app.domain.metering.history import UsageQuery
@@ -39,13 +43,23 @@ def home() -> Response:
     found = drawn.once(tenant_id, "home", lambda now: _draw(tenant_id, now))
     offer_id = offers.open_id(tenant_id)  # it moves no meter, so it is no part of the drawing
     offer = offers.get(db.session(), tenant_id, offer_id) if offer_id else None
+    reads_bills = may(Permission.READ_BILLING)
     return render(
         "tenant/home.html",
         **found._asdict(),
-        purse=prepaid.purse(db.session.connection(), tenant_id) if may(Permission.READ_BILLING) else None,
+        overdue=_overdue(tenant_id) if reads_bills else {},
+        purse=prepaid.purse(db.session.connection(), tenant_id) if reads_bills else None,
         offer=offer,
         offer_limits=limits_of(offer.package.revision) if offer else [],
     )
+
+
+def _overdue(tenant_id: int) -> Mapping[str, int]:
+    """How much should have been paid by now, by currency."""
+    found: Counter[str] = Counter()
+    for invoice in standing.overdue(db.session(), tenant_id, now=utc_now()):
+        found[invoice.currency] += invoice.open_micros
+    return found
 
 
 def _draw(tenant_id: int, now: datetime) -> _Home:
