@@ -42,10 +42,10 @@ class Figures:
         self._resources = {row.code: row for row in session.scalars(select(Resource))}
         self._segments = {**self._read_segments(dues), **supposed}
         self._revisions = self._read_revisions()
-        self._unit_costs = self._read_unit_costs()
         self._issued = self._read_issued(before)
         self._beyond = self._read_beyond(keys | self._issued.keys())
         self._late = self._read_late(keys)
+        self._unit_costs = self._read_unit_costs() if self._beyond or any(self._issued.values()) else {}
 
     def lines_of(self, due: Due, tax_code: str) -> list[Line]:
         """The lines that the system makes; those of staff and the minimum come on top."""
