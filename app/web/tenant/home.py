@@ -1,8 +1,6 @@
 """Where a tenant's user arrives: what is left, and what was used lately."""
 
-from collections import Counter
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -10,7 +8,6 @@ from flask import Response, g, render_template
 from markupsafe import Markup
 
 from app import branding
-from app.core.clock import utc_now
 from app.db import db
 from app.domain.accounts.roles import Permission
 from app.domain.billing import standing
@@ -30,6 +27,7 @@ LATEST = 5
 
 class _Home(NamedTuple):
     who_name: str
+    today: date  # the tenant's own
     content: Markup
     bill: Markup  # for those who may read what is billed
     lately: Markup
@@ -47,19 +45,11 @@ def home() -> Response:
     return render(
         "tenant/home.html",
         **found._asdict(),
-        overdue=_overdue(tenant_id) if reads_bills else {},
+        overdue=standing.overdue_sums(tenant_id, found.today) if reads_bills else {},
         purse=prepaid.purse(db.session.connection(), tenant_id) if reads_bills else None,
         offer=offer,
         offer_limits=limits_of(offer.package.revision) if offer else [],
     )
-
-
-def _overdue(tenant_id: int) -> Mapping[str, int]:
-    """How much should have been paid by now, by currency."""
-    found: Counter[str] = Counter()
-    for invoice in standing.overdue(db.session(), tenant_id, now=utc_now()):
-        found[invoice.currency] += invoice.open_micros
-    return found
 
 
 def _draw(tenant_id: int, now: datetime) -> _Home:
@@ -94,4 +84,4 @@ def _draw(tenant_id: int, now: datetime) -> _Home:
         days=days,
         rows=history.find_usage(session, tenant_id, UsageQuery(), zone=zone, most=LATEST).rows,
     )
-    return _Home(tenant.name, *(Markup(each) for each in (content, bill, lately)))  # noqa: S704  templates, escaped by Jinja
+    return _Home(tenant.name, today, *(Markup(each) for each in (content, bill, lately)))  # noqa: S704  templates, escaped by Jinja
