@@ -11,6 +11,7 @@ from facturx import get_facturx_xml_from_pdf, parse_ubl_cii_xml, xml_check_xsd
 from lxml import etree
 from pypdf import PdfReader
 
+from app import branding
 from app.core.display import Display
 from app.db import run_in_transaction, unit_of_work
 from app.domain.accounts.display import set_display
@@ -18,7 +19,10 @@ from app.domain.billing import credit_notes, profiles, service
 from app.domain.billing.lines import Rate
 from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Terms
+from app.domain.catalog import service as catalog
 from app.domain.catalog.specs import LimitSpec
+from app.domain.settings import service as portal_settings
+from app.domain.settings.service import Branding
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
 from app.domain.tenants.models import Tenant
@@ -271,3 +275,42 @@ def test_it_keeps_the_numbers_and_dates_of_its_customer_whoever_looks(issued, ma
     assert client.get(f"{ADDRESS}.pdf").data == printed
     assert client.get(f"{ADDRESS}.xml").data == data
     assert login(staff).get(f"/provider/tenants/acme/invoices/{invoice_id}.pdf").data == printed
+
+
+def test_both_documents_stay_the_same_bytes_whatever_is_called_otherwise_later(app, issued, make, login):
+    tenant, invoice_id = issued()
+    client = login(make.user(tenant))
+
+    def credited(unit):
+        invoice = service.get(unit, tenant.id, invoice_id)
+        return credit_notes.credit(unit, invoice, Terms.of(app.config["RINGPLAN"]), actor="nora", now=OCTOBER).number
+
+    pages = [ADDRESS, f"/portal/invoices/{run_in_transaction(credited)}"]
+    addresses = [f"{page}.{ending}" for page in pages for ending in ("pdf", "xml")]
+    before = [client.get(address).data for address in addresses]
+
+    def renamed(unit):
+        found, package = unit.get_one(Tenant, tenant.id), catalog.by_code(unit, "office-acme")
+        elsewhere = replace(tenants.profile_of(found), name="Ajax", country="DE", timezone="Asia/Tokyo")
+        tenants.update(unit, found, elsewhere, actor="nora", now=OCTOBER)
+        catalog.publish(
+            unit, package, replace(catalog.spec_of(package.revision), name="Bureau"), actor="nora", now=OCTOBER
+        )
+        profiles.save_profile(
+            unit, found, Profile("vat", 30, "Ajax AG", "Gate 2\n10115 Berlin"), actor="nora", now=OCTOBER
+        )
+        profiles.save_rate(unit, Rate("vat", "Sales tax", 200_000), actor="nora", now=OCTOBER)
+        wanted = Branding(product_name="Otherphone", legal_footer="Otherphone Ltd", accent="#123456")
+        portal_settings.change(unit, wanted, branding.defaults(), actor="nora", now=OCTOBER)
+
+    run_in_transaction(renamed)
+    branding.forget()
+    app.config["RINGPLAN"] = replace(
+        app.config["RINGPLAN"],
+        PROVIDER_NAME="Otherphone",
+        PROVIDER_ADDRESS="Elsewhere 1",
+        PROVIDER_IBAN="",
+        PAYMENT_DAYS=7,
+    )
+    assert "Ajax" in client.get("/portal").text
+    assert [client.get(address).data for address in addresses] == before
