@@ -225,14 +225,18 @@ def may_open(target: str, method: str = "GET") -> bool:
 
 
 def sign_in(account: Account) -> None:
-    """Sign this browser in, with a new session in place of whatever it held before."""
-    now = utc_now()
+    """Sign this browser in, with a new session in place of whatever it held before.
+
+    Raises Invalid (`wrong_credentials`) where the account was closed or its password replaced at this very moment.
+    """
+    now, account_id, known = utc_now(), account.id, account.password_hash
     before = str(session.get("_user_id", ""))
     address, agent = request.remote_addr or "", request.user_agent.string
 
     def act(unit: Any) -> str:
         accounts.end_session(unit, before, now=now)
-        return accounts.open_session(unit, account, address=address, user_agent=agent, now=now)
+        found = accounts.unchanged(unit, account_id, known)
+        return accounts.open_session(unit, found, address=address, user_agent=agent, now=now)
 
     token = run_in_transaction(act)
     session.clear()

@@ -44,6 +44,7 @@ from app.domain.accounts.sign_in import (
     sign_ins_of,
     sign_out,
     touch,
+    unchanged,
 )
 from app.domain.accounts.sources import create_source, settings_of, source_by_code, update_source
 from app.domain.audit import service as audit
@@ -94,6 +95,7 @@ __all__ = [
     "source_by_code",
     "threshold_readers",
     "touch",
+    "unchanged",
     "update_source",
     "users_of",
     "verify_basic",

@@ -60,19 +60,39 @@ def _authenticate(session: Session, name: str, password: str, place: str, now: d
     with passwords.turn():
         attempt_id = count_attempt(name, place, now)
         account = session.scalar(select(Account).where(Account.email == name, Account.disabled_at.is_(None)))
-        fits, stronger = passwords.verify(password, account.password_hash if account else None)
+        known = account.password_hash if account else None
+        fits, stronger = passwords.verify(password, known)
     if account is None or not fits:
-        raise Invalid("wrong_credentials", "The e-mail address or the password is not right.")
+        raise _refusal()
     account_id = account.id
-    return run_in_transaction(lambda act: _accept(act, account_id, attempt_id, stronger, now))
+    return run_in_transaction(lambda act: _accept(act, account_id, known, attempt_id, stronger, now))
 
 
-def _accept(session: Session, account_id: int, attempt_id: int, stronger: str | None, now: datetime) -> Account:
+def _accept(
+    session: Session, account_id: int, known: str | None, attempt_id: int, stronger: str | None, now: datetime
+) -> Account:
+    account = unchanged(session, account_id, known)
     accept_attempt(session, attempt_id, now)
-    account = session.get_one(Account, account_id)
     if stronger:
         account.password_hash = stronger
     return account
+
+
+def unchanged(session: Session, account_id: int, known: str | None) -> Account:
+    """The account, kept as it is until the commit. Raises Invalid (`wrong_credentials`) where it was closed or got
+    another password since the `known` hash was read: to check one takes a while, and a second factor longer.
+    """
+    same = (Account.id == account_id, Account.password_hash == known, Account.disabled_at.is_(None))
+    account = session.scalar(
+        select(Account).where(*same).with_for_update(), execution_options={"populate_existing": True}
+    )
+    if account is None:
+        raise _refusal()
+    return account
+
+
+def _refusal() -> Invalid:
+    return Invalid("wrong_credentials", "The e-mail address or the password is not right.")
 
 
 def open_session(session: Session, account: Account, *, address: str, user_agent: str, now: datetime) -> str:
@@ -283,6 +303,7 @@ def set_password(
     """Put the new hash in place, end every sign-in but `keep`, close the links to choose another one, and say so."""
     account = session.get_one(Account, account_id)
     account.password_hash = new_hash
+    session.flush()  # the row is locked from here on: nobody signs in behind the end of all sign-ins
     links.withdraw(session, MailedLink.account_id == account_id, now=now)
     end_all(session, account_id, now=now, but=keep)
     links.tell(session, account.email, "password", now=now)

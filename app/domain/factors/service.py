@@ -91,8 +91,8 @@ def reset(session: Session, account: Account, *, actor: str, now: datetime) -> N
     totp.remove(session, account.id)
     passkeys.remove_all(session, account.id)
     recovery.remove(session, account.id)
-    sign_in.end_all(session, account.id, now=now)
     _note_on_account(session, account.id)
+    sign_in.end_all(session, account.id, now=now)
     _record(session, account.id, "account.factor_reset", actor, now)
 
 
@@ -151,6 +151,8 @@ def _removed(session: Session, account_id: int, act: str, actor: str, now: datet
 
 def _note_on_account(session: Session, account_id: int) -> bool:
     """Bring `Account.has_second_factor` up to date, which every request reads; returns it."""
+    # By itself, so that the next statement sees what a change of another factor at the same time has left.
+    session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
     has = or_(
         exists().where(Totp.account_id == account_id, Totp.confirmed_at.is_not(None)),
         exists().where(Passkey.account_id == account_id),

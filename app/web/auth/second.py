@@ -39,7 +39,9 @@ def second() -> Response:
     try:
         if form.validate():
             left = accept(form, account, SECOND_STEP)
-            return _done(account, target, left)
+            if half_signed_in():  # the password may have been replaced meanwhile
+                return _done(account, target, left)
+            return redirect_to(url_for("auth.login", next=target))
     except Invalid as error:
         refuse(form, error)
     except Throttled as error:

@@ -44,12 +44,12 @@ def login() -> Response:
             address=request.remote_addr or "",
             now=utc_now(),
         )
+        return enter(account, local_page(form.next.data))
     except Invalid:
         form.form_errors.append(gettext("The e-mail address or the password is not right."))
         return _ask(form, 422)
     except Throttled as error:
         return later(form, error, lambda status: _ask(form, status))
-    return enter(account, local_page(form.next.data))
 
 
 @bp.post("/logout")
