@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,7 +84,22 @@ Quantity = Annotated[int, mapped_column(BigInteger)]
 Code = Annotated[str, mapped_column(String(64))]
 Line = Annotated[str, mapped_column(String(255))]
 
-db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
+_log = logging.getLogger(__name__)
+
+
+class Database(SQLAlchemy):
+    """Flask-SQLAlchemy, for which a connection that broke after its last statement undoes no answer."""
+
+    def _teardown_session(self, exc: BaseException | None) -> None:
+        """Forget the context's session in any case: nothing is lost with it, and the pool replaces the connection."""
+        try:
+            super()._teardown_session(exc)
+        except DBAPIError as error:
+            self.session.registry.clear()
+            _log.warning("a connection broke as it was given back: %s", type(error.orig).__name__)
+
+
+db = Database(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
 
 MAX_TRIES = 5
 T = TypeVar("T")

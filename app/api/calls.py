@@ -1,5 +1,6 @@
 """Call control: may this call go on, and for how long? JSON for programs, one line of text for dialplans."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,6 +28,7 @@ Found = TypeVar("Found")
 _Name = Annotated[str, Meta(min_length=1, max_length=255)]
 _Party = Annotated[str, Meta(max_length=255)]
 _Seconds = Annotated[int, Meta(ge=1, le=MAX_SECONDS)]
+_NUMBERS, _WHOLE = {"seconds", "seconds_used"}, re.compile(r"-?[0-9]+")  # as a form writes them
 _Talked = Annotated[int, Meta(ge=0, le=31_536_000)]
 
 
@@ -213,6 +215,8 @@ def _body(kind: type[Body]) -> Body:
     fields = {name: value for name, value in request.form.items() if value}
     if any("\x00" in value for value in fields.values()):
         raise invalid("invalid_body", NUL_REFUSED, "")
+    if odd := next((name for name in _NUMBERS & fields.keys() if not _WHOLE.fullmatch(fields[name])), None):
+        raise invalid("invalid_body", "Expected a whole number", f"/{odd}")  # as msgspec would read `1e3` and `1.0`
     try:
         return msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:

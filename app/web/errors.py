@@ -20,7 +20,7 @@ from app.web.kit.i18n import gettext
 from app.web.kit.render import render_error
 from app.web.kit.role_words import names_of_those_who_may, permission_name, role_name
 
-MACHINE_PATHS = ("/api/", "/billing/")
+MACHINE_PATHS = ("/api/", "/billing/", "/healthz", "/readyz", "/metrics", "/webhooks/")
 API_ERRORS = "api_errors"  # app.extensions[API_ERRORS]: the API's function from an exception to a response
 RETRY_SECONDS = 5
 WORDS = {  # title and text, by status code

@@ -452,6 +452,14 @@ def test_a_form_field_with_a_nul_is_refused_on_every_database(line, field):
     assert line("end", status=422, hold="h_1_2\0") == "deny,0,,invalid_body\n"
 
 
+@pytest.mark.parametrize("seconds", ["1e3", "60.0", " 60", "+60", "6_0", "٦٠", "0x3c"])
+def test_a_form_writes_a_number_in_digits_alone(machine, line, acme, seconds):
+    assert line(status=422, seconds=seconds) == "deny,0,,invalid_body\n"
+    data, headers = {"tenant": "acme", "call_id": "c1", "seconds": seconds}, {"Accept": "application/json"}
+    answer = machine("POST", "/api/v1/calls/authorize", data=data, headers=headers)
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/seconds")
+
+
 def test_a_form_asked_for_json_says_which_field_is_wrong(machine, acme):
     fields = {"tenant": "acme", "call_id": "c1", "kind": "telex"}
     answer = machine("POST", "/api/v1/calls/authorize", data=fields, headers={"Accept": "application/json"})
