@@ -167,6 +167,11 @@
     if (closest(event, "select[data-autosubmit], input[data-autosubmit]")) event.target.form?.requestSubmit();
   });
 
+  document.addEventListener("change", (event) => {
+    const name = closest(event, "[data-tick-all]")?.dataset.tickAll;
+    if (name) all(`input[type="checkbox"][name="${CSS.escape(name)}"]`).forEach((box) => { box.checked = event.target.checked; });
+  });
+
   document.addEventListener("click", (event) => {
     const theming = closest(event, "[data-theme-switch]");
     if (theming) {

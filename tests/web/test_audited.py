@@ -215,6 +215,7 @@ STEPS = [
     Step("provider.tenant_trial", {"package": "large", "days": "14"}, {"slug": "zeta"}),
     Step("provider.tenant_suspend", {}, {"slug": "zeta"}),
     Step("provider.tenant_resume", {}, {"slug": "zeta"}),
+    Step("provider.tenants_ticked", {"act": "suspend", "tenant": "zeta"}),
     Step("provider.tenant_thresholds", {"thresholds": "70"}),
     Step("provider.notifications", {"wanted": "y"}),
     Step("tenant.notifications", {"thresholds": "60"}),

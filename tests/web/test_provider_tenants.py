@@ -7,6 +7,7 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from sqlalchemy import select
 
 from app.db import run_in_transaction
 from app.domain.accounts import service as accounts
@@ -17,6 +18,7 @@ from app.domain.billing.terms import Issuer, Terms
 from app.domain.insight import tenant_list
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants import service as tenants
+from app.domain.tenants.models import Tenant
 
 ROWS = "section#tenant_rows"
 
@@ -210,6 +212,48 @@ def test_suspending_offers_its_undo(make, staff, session):
     staff.submit("/provider/tenants/acme/resume")
     session.expire_all()
     assert tenants.by_slug(session, "acme").status == "active"
+
+
+def test_those_ticked_are_suspended_with_one_undo_that_leaves_the_others(make, staff, session):
+    for name in ("Acme", "Globex", "Initech"):
+        make.tenant(name)
+    staff.submit("/provider/tenants/globex/suspend")
+    staff.get("/provider")  # says that
+    ticked = {"act": "suspend", "tenant": ["acme", "globex"]}
+    page = staff.submit("/provider/tenants/ticked?sort=-name", ticked, follow_redirects=True).text
+    assert "1 tenant is suspended." in page and 'aria-sort="descending"' in page
+    assert names_by_status(session) == {"suspended": ["acme", "globex"], "active": ["initech"]}
+    undo = unescape(re.search(r'action="(/provider/tenants/ticked[^"]*act=resume[^"]*)"', page)[1])
+    assert "1 tenant is active again." in staff.submit(undo, follow_redirects=True).text
+    assert names_by_status(session) == {"suspended": ["globex"], "active": ["acme", "initech"]}
+
+
+def names_by_status(session):
+    session.expire_all()
+    return {
+        status: sorted(session.scalars(select(Tenant.slug).where(Tenant.status == status)))
+        for status in ("suspended", "active")
+    }
+
+
+def test_nobody_ticked_and_nothing_to_do_are_said_and_an_unknown_one_stops_all(make, staff, session):
+    make.tenant("Acme")
+    assert (
+        "Nobody is ticked" in staff.submit("/provider/tenants/ticked", {"act": "suspend"}, follow_redirects=True).text
+    )
+    nothing = {"act": "resume", "tenant": "acme"}
+    assert (
+        "None of them was suspended." in staff.submit("/provider/tenants/ticked", nothing, follow_redirects=True).text
+    )
+    assert staff.submit("/provider/tenants/ticked", {"act": "suspend", "tenant": ["acme", "gone"]}).status_code == 404
+    assert names_by_status(session) == {"suspended": [], "active": ["acme"]}
+
+
+def test_who_may_not_change_tenants_has_nothing_to_tick(make, login):
+    make.tenant("Acme")
+    reader = login(make.staff(role=Role.READ_ONLY))
+    assert 'type="checkbox"' not in reader.get("/provider/tenants").text
+    assert reader.submit("/provider/tenants/ticked", {"act": "suspend", "tenant": "acme"}).status_code == 403
 
 
 def test_the_page_shows_meters_people_and_packages_so_far(make, staff, now):

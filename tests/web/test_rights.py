@@ -63,6 +63,7 @@ BODIES = {
     "people_role": {"role": "billing"},
     "key_new": {"label": "x" * 101},  # what is made is shown, and here nothing lasts
     "key_rotate": {"overlap": "none"},
+    "tenants_ticked": {"act": "resume", "tenant": "acme"},
 }
 # These answer 404 for what is not in the world: nothing is pending, no quote was made, no package named, nobody
 # pays in advance. A job that is not there has been done, which is said.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Response, request, url_for
+from flask import Response, abort, request, url_for
 
 from app.core.clock import utc_now
 from app.core.errors import DomainError
@@ -14,11 +14,11 @@ from app.domain.accounts.roles import Permission
 from app.domain.catalog import browse
 from app.domain.insight import tenant_list
 from app.domain.subscriptions import life, service as subscriptions
-from app.domain.subscriptions.listing import TenantQuery, cursor_shape
+from app.domain.subscriptions.listing import PAGE_SIZE, TenantQuery, cursor_shape
 from app.domain.tenants import service as tenants_service
 from app.web.guards import current_user, needs
 from app.web.kit.csv import csv_response
-from app.web.kit.i18n import gettext
+from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.refusals import add_refusal
 from app.web.kit.render import redirect_to, render, say
@@ -135,6 +135,40 @@ def tenant_suspend(slug: str) -> Response:
 def tenant_resume(slug: str) -> Response:
     """Take a suspension back."""
     return _set_suspended(slug, False)
+
+
+@bp.post("/tenants/ticked")
+@needs(Permission.CHANGE_TENANTS)
+def tenants_ticked() -> Response:
+    """Suspend or resume those ticked in the list, all or none of them; the undo of the first is the second."""
+    if request.values.get("act") not in ("suspend", "resume"):
+        abort(400)
+    suspended = request.values["act"] == "suspend"
+    slugs = request.values.getlist("tenant")[:PAGE_SIZE]
+    filters: dict[str, Any] = {name: request.args[name] for name in FILTERS if request.args.get(name)}
+    with unit_of_work() as session:
+        found = sorted({tenants_service.by_slug(session, slug) for slug in slugs}, key=lambda tenant: tenant.id)
+        moved = [tenant.slug for tenant in found if (tenant.status == "suspended") != suspended]
+        for tenant in found:
+            act = life.suspend if suspended else life.resume
+            act(session, tenant, "staff", actor=current_user.email, now=utc_now())
+    if not slugs:
+        say(gettext("Nobody is ticked: tick the tenants that are meant."), "warning")
+    elif not moved:
+        say(gettext("They were suspended already.") if suspended else gettext("None of them was suspended."), "info")
+    elif suspended:
+        undo = url_for("provider.tenants_ticked", act="resume", tenant=moved, **filters)
+        say(
+            ngettext(
+                "%(num)s tenant is suspended. What it uses is still counted.",
+                "%(num)s tenants are suspended. What they use is still counted.",
+                len(moved),
+            ),
+            undo_url=undo,
+        )
+    else:
+        say(ngettext("%(num)s tenant is active again.", "%(num)s tenants are active again.", len(moved)))
+    return redirect_to(url_for("provider.tenants", **filters))
 
 
 def _set_suspended(slug: str, suspended: bool) -> Response:
