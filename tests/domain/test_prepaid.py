@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from app.core.errors import Conflict
 from app.db import db, run_in_transaction, unit_of_work
@@ -20,7 +20,7 @@ from app.domain.catalog.specs import LimitSpec
 from app.domain.insight import verify
 from app.domain.metering import calls, low_balance, prepaid
 from app.domain.metering.decision import Call, Terms
-from app.domain.metering.models import Hold, Refusal
+from app.domain.metering.models import Hold, Prepaid, Refusal
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 
@@ -323,18 +323,22 @@ def test_a_balance_is_told_once_when_it_is_low_and_once_when_it_is_spent(acme, m
 def test_looks_at_the_same_moment_tell_once(app, acme):
     asked, ready = [], threading.Barrier(2)
 
-    def look():
+    def look(at):
         with app.app_context():
+            run_in_transaction(lambda unit: unit.scalar(select(Tenant.id)))  # connected before the start
             ready.wait()
-            asked.append(run_in_transaction(lambda unit: low_balance.tell(unit, now=NOW)))
+            asked.append(run_in_transaction(lambda unit: low_balance.tell(unit, now=at)))
             db.session.remove()
 
-    threads = [threading.Thread(target=look) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(asked) == [0, 1]
+    for number in range(5):
+        run_in_transaction(lambda unit: unit.execute(update(Prepaid).values(told="")))
+        moments = [NOW + timedelta(minutes=10 * number + each) for each in range(2)]
+        threads = [threading.Thread(target=look, args=(at,)) for at in moments]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(asked) == [0] * 5 + [1] * 5
 
 
 def test_all_balances_at_once_are_what_each_is(acme, make, source):
