@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app import branding, mail, notices
 from app.core.clock import utc_now
 from app.db import run_in_transaction
-from app.domain.accounts import links, rate_limits, recovery
+from app.domain.accounts import key_ends, links, rate_limits, recovery
 from app.domain.billing import dunning, issuing, run as bill_run, standing
 from app.domain.billing.dunning import Schedule
 from app.domain.changes import offers, quote
@@ -57,6 +57,7 @@ HANDLERS: dict[str, Handler] = {
     endpoints.MAIL: notices.tell_of_endpoint,
     recovery.RESET: recovery.begin_reset,
     links.NOTICE: notices.tell_of_account,
+    key_ends.MAIL: notices.tell_of_key,
 }
 
 # By kind: what reaches outside the database, before that transaction; it may happen twice, under the same key.
@@ -78,6 +79,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic(timedelta(hours=1), delivery.forget),
     Periodic(timedelta(hours=1), quote.forget),
     Periodic(timedelta(hours=1), links.forget),
+    Periodic(timedelta(hours=1), key_ends.warn),
     Periodic(timedelta(hours=1), rate_limits.forget_old),
 )
 

@@ -11,7 +11,8 @@ from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
 from app.db import run_in_transaction, snapshot
-from app.domain.accounts import links, service as accounts
+from app.domain.accounts import key_ends, links, service as accounts
+from app.domain.accounts.roles import Permission
 from app.domain.billing import dunning, issuing, profiles, service as billing
 from app.domain.billing.models import Invoice
 from app.domain.changes import offers
@@ -100,9 +101,21 @@ def tell_of_endpoint(session: Session, payload: dict[str, Any], now: datetime) -
     endpoint = session.get(WebhookEndpoint, payload["endpoint_id"])
     if endpoint is None or endpoint.disabled_at is None:
         return  # removed or turned on again since
-    for reader in accounts.webhook_managers(session, endpoint.tenant_id):
+    for reader in accounts.who_can(session, endpoint.tenant_id, Permission.CHANGE_WEBHOOKS):
         key = f"{endpoints.MAIL}/{endpoint.id}/{endpoint.disabled_at.isoformat()}/{reader.id}"
         mail.post(session, key, reader.email, "webhook", now=now, endpoint=endpoint)
+
+
+def tell_of_key(session: Session, payload: dict[str, Any], now: datetime) -> None:
+    """One mail to each person of the key's own side who may exchange it: it ends soon."""
+    key = key_ends.ending(session, payload["key_id"], now=now)
+    if key is None:
+        return
+    assert key.expires_at is not None  # what ends soon ends
+    zone = key.tenant.timezone if key.tenant else "UTC"
+    for reader in accounts.who_can(session, key.tenant_id, Permission.CHANGE_KEYS):
+        name = f"{key_ends.MAIL}/{key.id}/{key.expires_at.isoformat()}/{reader.id}"
+        mail.post(session, name, reader.email, "key", now=now, api_key=key, zone=zone)
 
 
 def tell_of_invoice(session: Session, payload: dict[str, Any], now: datetime) -> None:

@@ -100,7 +100,7 @@ __all__ = [
     "users_of",
     "verify_basic",
     "verify_key",
-    "webhook_managers",
+    "who_can",
 ]
 
 _EMAIL = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
@@ -164,10 +164,10 @@ def threshold_readers(session: Session, tenant_id: int) -> list[Account]:
     )
 
 
-def webhook_managers(session: Session, tenant_id: int | None) -> list[Account]:
-    """Who looks after the webhooks of a tenant, or of the provider: none of them disabled."""
+def who_can(session: Session, tenant_id: int | None, permission: Permission) -> list[Account]:
+    """The people of a tenant, or of the provider, whose role has the permission: none of them disabled."""
     of_side = Account.tenant_id.is_(None) if tenant_id is None else Account.tenant_id == tenant_id
-    may = Account.role.in_(who_may(Permission.CHANGE_WEBHOOKS, is_staff=tenant_id is None))
+    may = Account.role.in_(who_may(permission, is_staff=tenant_id is None))
     return list(
         session.scalars(select(Account).where(of_side, may, Account.disabled_at.is_(None)).order_by(Account.id))
     )
