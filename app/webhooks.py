@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -15,6 +16,7 @@ from app.core.errors import Invalid
 from app.domain.webhooks.delivery import MAX_ANSWER, Outcome
 
 TIMEOUT_SECONDS = 15  # from the first question to the name server to the last byte that is read
+LOOKUP_SECONDS = 5  # of them, for the name server
 PORTS = {"https": 443, "http": 80}
 TIMED_OUT = f"no whole answer within {TIMEOUT_SECONDS} seconds"
 # One sentence for both: a tenant does not learn which names there are inside.
@@ -55,16 +57,34 @@ def parse(url: str) -> SplitResult:
 def resolve(parts: SplitResult, allowed: Sequence[Network]) -> list[str]:
     """The IP addresses behind a name, each of them allowed; plain HTTP needs a range. Raises Refused."""
     port = parts.port or PORTS[parts.scheme]
-    try:
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise Refused(NOT_PUBLIC) from None
-    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+    addresses = _look_up(parts.hostname or "", port)
     if not addresses or not all(is_allowed(each, allowed) for each in addresses):
         raise Refused(NOT_PUBLIC)
     if parts.scheme == "http" and not all(is_within(each, allowed) for each in addresses):
         raise Refused("Enter an address that begins with https://.")
     return addresses
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    """The IP addresses behind a name, none where there is no such name. Raises Refused for one that takes too long.
+
+    In a thread that may be left behind: the system's resolver knows no limit, and whoever runs a zone can let it wait
+    for most of a minute.
+    """
+    answer: SimpleQueue[list[str]] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            found = []
+        answer.put(list(dict.fromkeys(str(each[4][0]) for each in found)))
+
+    threading.Thread(target=ask, name="look up", daemon=True).start()
+    try:
+        return answer.get(timeout=LOOKUP_SECONDS)
+    except Empty:
+        raise Refused(f"The name server did not answer within {LOOKUP_SECONDS} seconds.") from None
 
 
 def post(url: str, headers: dict[str, str], body: bytes, allowed: Sequence[Network]) -> Outcome:

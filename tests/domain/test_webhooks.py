@@ -638,6 +638,26 @@ def test_a_name_with_one_address_that_is_not_public_is_refused(monkeypatch):
         webhooks.check("https://two.example/", [])
 
 
+def test_a_name_server_that_lets_us_wait_holds_up_neither_a_delivery_nor_a_page(monkeypatch):
+    never = threading.Event()
+
+    def getaddrinfo(host, port, *_, **__):
+        never.wait(20)
+        return [(2, 1, 6, "", ("93.184.215.14", port))]
+
+    monkeypatch.setattr(webhooks.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(webhooks, "LOOKUP_SECONDS", 0.2)
+    begun = time.monotonic()
+    try:
+        outcome = webhooks.post("https://slow.example/", {}, b"{}", [])
+        with pytest.raises(Invalid, match="name server"):
+            webhooks.check("https://slow.example/", [])
+    finally:
+        never.set()
+    assert time.monotonic() - begun < 5
+    assert (outcome.is_success, outcome.problem) == (False, "The name server did not answer within 0.2 seconds.")
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """A certificate of hooks.example in a file with its key; being its own authority it is one with that."""
