@@ -225,3 +225,33 @@ def test_the_export_is_harmless_and_in_the_tenants_time(office, make, acme, sour
     assert row["from"] == "'=HYPERLINK(1)"
     assert row["to"] == "'+4420"
     assert row["counted"] == "60"
+
+
+def figures(page):
+    """What the strip over the records says, in its order."""
+    strip = re.search(r'<dl class="counts sum num">.*?</dl>', page.text, re.DOTALL)
+    return strip and re.findall(r"<dt>([^<]*)</dt><dd><b>([^<]*)</b>", strip[0])
+
+
+def test_the_records_of_a_meter_say_why_so_much_is_left(office, make, source, login, now):
+    tenant = make.tenant("Globex", timezone="Europe/Berlin")
+    limits = (LimitSpec("voice_minutes", 3_600, "charge", 20_000), LimitSpec("concurrent_calls", 5))
+    make.subscribe(tenant, make.package("silver", limits), started_at=now - timedelta(days=3))
+    browser = login(make.user(tenant))
+    make.usage(tenant, 600, source=source)
+    make.call(tenant, source=source, seconds=60)
+    path = re.search(r'href="([^"]+)">10 used<', browser.get("/portal").text)[1]
+    found = figures(browser.get(unescape(path)))
+    assert [label for label, _ in found] == ["Included", "− used", "− held by calls in progress", "= left"]
+    included, used, held, left = (amount(text) for _, text in found)
+    assert (included, used) == (3_600, 600) and held > 0 and left == included - used - held
+    make.usage(tenant, 3_600, source=source)
+    assert figures(browser.get(unescape(path)))[-1][0] == "= beyond what is included"
+    assert figures(browser.get(unescape(path) + "&direction=outbound")) is None
+    assert figures(browser.get("/portal/usage?resource=voice_minutes")) is None
+
+
+def amount(text):
+    """Seconds in `1,000` or `8:30` minutes."""
+    minutes, _, seconds = text.replace(",", "").partition(":")
+    return int(minutes) * 60 + int(seconds or 0)

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import Response, g, request
+from sqlalchemy.orm import Session
 
 from app.core.clock import utc_now
 from app.core.periods import Period
@@ -14,8 +15,9 @@ from app.db import db
 from app.domain.accounts.roles import Permission
 from app.domain.catalog import service as catalog
 from app.domain.catalog.models import Resource
-from app.domain.metering import history
+from app.domain.metering import history, meters
 from app.domain.metering.history import UsageQuery, UsageRow
+from app.domain.metering.meters import MeterView
 from app.domain.metering.reach import MOST_READ
 from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
@@ -51,6 +53,7 @@ def usage() -> Response:
     query, problems = _query(resources)
     query, period = _in_period(query)
     page: Page[UsageRow] = Page([]) if problems else _page(query, zone)
+    meter = None if problems else _meter(session, tenant, query)
     charted = next((resource for resource in resources if resource.code == query.resource), resources[0])
     return render(
         "tenant/usage.html",
@@ -59,6 +62,7 @@ def usage() -> Response:
         tenant=tenant,
         page=page,
         totals=history.totals(session, g.tenant_id, query) if page.rows else [],
+        meter=meter,
         given=_given(),
         filters={name: value for name, value in _given().items() if value},
         problems=problems,
@@ -80,6 +84,17 @@ def usage_csv() -> Response:
     tenant = db.session.get_one(Tenant, g.tenant_id)
     zone, slug = ZoneInfo(tenant.timezone), tenant.slug
     return csv_response(f"usage-{slug}.csv", CSV_HEADER, _csv_rows(g.tenant_id, query, zone))
+
+
+def _meter(session: Session, tenant: Tenant, query: UsageQuery) -> MeterView | None:
+    """What all records of the query together are taken from: a limited resource of the running period."""
+    if query != UsageQuery(resource=query.resource, period_on=query.period_on, period_end=query.period_end):
+        return None
+    found = meters.current(session, tenant, now=utc_now())
+    if found.period is None or found.period.first_on != query.period_on:
+        return None
+    limited = (each for each in found.meters if each.included is not None)
+    return next((each for each in limited if each.resource_code == query.resource), None)
 
 
 def _metered() -> list[Resource]:
