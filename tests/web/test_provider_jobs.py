@@ -8,6 +8,8 @@ from sqlalchemy import select
 from app.db import unit_of_work
 from app.domain.jobs import service as jobs
 from app.domain.jobs.models import Job
+from app.jobs import HANDLERS, OUTSIDE
+from app.web.provider.jobs import KINDS
 
 
 @pytest.fixture
@@ -84,3 +86,9 @@ def test_a_long_list_is_paged_and_costs_the_same(staff, ask, count_statements):
     assert counts[0] == counts[1]
     older = re.search(r'href="([^"]+)" rel="next"', page)[1].replace("&amp;", "&")
     assert staff.get(older).get_data(as_text=True).count("Try again</button>") == 2
+
+
+def test_every_kind_of_job_has_its_words(app):
+    assert set(KINDS) == {*HANDLERS, *OUTSIDE}
+    with app.test_request_context():
+        assert len({str(words) for words in KINDS.values()}) == len(KINDS)

@@ -1,6 +1,7 @@
 """Jobs: what was given up and what still waits, with its error."""
 
 from flask import Response, request, url_for
+from flask_babel import lazy_gettext as _  # type: ignore[import-untyped]
 
 from app.core.clock import utc_now
 from app.db import db, unit_of_work
@@ -11,6 +12,23 @@ from app.web.kit.i18n import gettext, ngettext
 from app.web.kit.paging import decode_cursor
 from app.web.kit.render import redirect_to, render, say
 from app.web.provider import bp
+
+KINDS = {
+    "mail": _("Mail"),
+    "mail.invoice": _("Mail with an invoice"),
+    "mail.link": _("Mail with a link"),
+    "mail.account": _("Notice about an account"),
+    "mail.key": _("Notice of a key"),
+    "invoice.mail": _("Notice of an invoice"),
+    "balance.mail": _("Notice of a prepaid balance"),
+    "threshold_mail": _("Notice of a threshold"),
+    "offer_mail": _("Notice of an offer"),
+    "webhook_mail": _("Notice of a webhook"),
+    "dunning": _("Reminder of an invoice"),
+    "bill_run": _("Part of a bill run"),
+    "masking": _("Masking of old numbers"),
+    "account.reset": _("A new password was asked for"),
+}
 
 
 @bp.get("/jobs")
@@ -24,6 +42,7 @@ def jobs() -> Response:
         "provider/jobs.html",
         block="jobs",
         jobs=page.jobs,
+        words=KINDS,
         older=page.after,
         waiting=waiting,
         dead_count=queue.count_dead(session),
