@@ -251,6 +251,12 @@ def test_extensions_are_added_to_the_limit_and_released_without_a_reload(open_as
     open_as.complaints.clear()  # a browser logs the 409 itself
 
 
+def test_ones_own_account_is_reached_from_a_phone(open_as, key):
+    page = open_as(OFFICE, viewport={"width": 390, "height": 800})
+    page.get_by_role("link", name="Account", exact=True).click()
+    expect(page.get_by_role("heading", name="Your account")).to_be_visible()
+
+
 def test_the_statement_reads_the_same_on_the_page_and_on_paper(open_as, key):
     page = open_as(OFFICE)
     page.goto("/portal/statements")
