@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from app.core.errors import Invalid
 from app.db import db, unit_of_work
-from app.domain.accounts import passwords, service as accounts
-from app.domain.accounts.models import Account, SignIn
+from app.domain.accounts import passwords, recovery, service as accounts, sign_in
+from app.domain.accounts.models import Account, MailedLink, SignIn
 from app.domain.factors import service as factors
 from app.domain.factors.models import Passkey, Totp
 from tests.domain.test_factors import register, set_up_app
@@ -62,16 +62,43 @@ def test_a_password_that_is_replaced_while_it_is_looked_at_opens_nothing(
     assert accounts.authenticate(db.session(), ann.email, NEW, address="192.0.2.1", now=now).id == ann.id
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        partial(sign_in.change_password, new="of an intruder", keep=""),
+        partial(recovery.ask_new_email, new="intruder@elsewhere.example"),
+    ],
+    ids=["password", "email"],
+)
+def test_a_password_that_is_replaced_as_it_is_said_again_changes_nothing(
+    make, elsewhere, monkeypatch, session, now, act
+):
+    ann, authenticate = make.staff("ann@northline.example"), sign_in.authenticate
+
+    def authenticate_slowly(*arguments, **edge):
+        found = authenticate(*arguments, **edge)
+        elsewhere(partial(choose, ann.id, NEW, now)).join(30)
+        return found
+
+    monkeypatch.setattr(sign_in, "authenticate", authenticate_slowly)
+    edge = {"address": "192.0.2.1", "now": now}
+    with pytest.raises(Invalid) as refused:
+        act(db.session(), ann.email, PASSWORD, **edge)
+    assert (refused.value.code, refused.value.details["field"]) == ("wrong_password", "current")
+    assert session.scalars(select(MailedLink)).all() == []
+    assert authenticate(session, ann.email, NEW, **edge).id == ann.id
+
+
 def test_who_signs_in_while_the_password_is_changed_is_not_left_signed_in(app, make, elsewhere, session, now):
     ann, statuses = make.staff("ann@northline.example"), []
     ann_id, email, new_hash = ann.id, ann.email, passwords.make_hash(NEW, ann.email)
 
-    def sign_in() -> None:
+    def enter() -> None:
         statuses.append(app.test_client().sign_in(email).status_code)
 
     with unit_of_work() as unit:
         accounts.set_password(unit, ann_id, new_hash, actor="test", now=now)
-        thread = elsewhere(sign_in)
+        thread = elsewhere(enter)
         thread.join(1)  # it waits for this transaction, or was quicker
     thread.join(30)
     session.rollback()

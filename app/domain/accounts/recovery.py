@@ -66,16 +66,14 @@ def ask_new_email(session: Session, email: str, password: str, new: str, *, addr
     wanted = accounts.checked_email(new)
     if wanted == email:
         raise Invalid("same_email", "This is your address already.", field="email")
-    account_id = sign_in.confirm_password(session, email, password, address=address, now=now)
 
-    def act(unit: Session) -> None:
-        account = unit.get_one(Account, account_id)
-        links.withdraw(unit, MailedLink.account_id == account_id, MailedLink.purpose == Purpose.EMAIL, now=now)
+    def act(unit: Session, account: Account) -> None:
+        links.withdraw(unit, MailedLink.account_id == account.id, MailedLink.purpose == Purpose.EMAIL, now=now)
         links.make(unit, Purpose.EMAIL, wanted, account=account, asked_by=email, now=now)
         links.tell(unit, email, "email_asked", now=now, new=wanted)
         _record(unit, "account.email_asked", account, email, now, after=wanted)
 
-    run_in_transaction(act)
+    sign_in.with_password(session, email, password, act, address=address, now=now)
 
 
 def confirm_email(session: Session, token: str, *, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -282,18 +283,33 @@ def change_password(
     attempts to sign in. Commits by itself.
     """
     new_hash = passwords.make_hash(new, normal_email(email))
-    account_id = confirm_password(session, email, current, address=address, now=now)
-    run_in_transaction(lambda act: set_password(act, account_id, new_hash, actor=email, now=now, keep=keep))
+
+    def change(unit: Session, account: Account) -> None:
+        set_password(unit, account.id, new_hash, actor=email, now=now, keep=keep)
+
+    with_password(session, email, current, change, address=address, now=now)
 
 
-def confirm_password(session: Session, email: str, current: str, *, address: str, now: datetime) -> int:
-    """The id of one's own account, once its password was said again. Raises Invalid (field `current`) and Throttled.
+def with_password(
+    session: Session,
+    email: str,
+    current: str,
+    act: Callable[[Session, Account], object],
+    *,
+    address: str,
+    now: datetime,
+) -> None:
+    """Do `act` with one's own account once its password was said again, and is still the same. Commits by itself.
 
-    Guesses count as attempts to sign in. Commits by itself.
+    Raises Invalid (field `current`) and Throttled: guesses count as attempts to sign in.
     """
     try:
-        return authenticate(session, email, current, address=address, now=now).id
+        found = authenticate(session, email, current, address=address, now=now)
+        account_id, known = found.id, found.password_hash
+        run_in_transaction(lambda unit: act(unit, unchanged(unit, account_id, known)))
     except Invalid as error:
+        if error.code != "wrong_credentials":
+            raise
         raise Invalid("wrong_password", "This is not your current password.", field="current") from error
 
 
