@@ -8,12 +8,23 @@ import pytest
 from app.web.kit.csv import csv_lines, harmless
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+442079460958", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+442079460958", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "＠SUM(A1)"]
+)
 def test_text_that_begins_like_a_formula_gets_an_apostrophe(cell):
     assert harmless(cell) == "'" + cell
 
 
-@pytest.mark.parametrize("cell", ["Acme", "a=b", "", "'=1", -5, 0, None, 2.5])
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [("Acme;=1+1", "Acme;'=1+1"), (";;@A1;x", ";;'@A1;x"), ("=1;-2", "'=1;'-2"), ('a";+1', "a\";'+1")],
+)
+def test_neither_does_a_cell_that_a_semicolon_begins(cell, written):
+    """Where a comma is the decimal sign, a spreadsheet takes the file apart at semicolons."""
+    assert harmless(cell) == written
+
+
+@pytest.mark.parametrize("cell", ["Acme", "a=b", "a; b", "", "'=1", -5, 0, None, 2.5])
 def test_everything_else_stays_as_it_is(cell):
     assert harmless(cell) == cell
 

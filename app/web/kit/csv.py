@@ -1,13 +1,16 @@
 """Exports as CSV, written row by row and harmless in a spreadsheet."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 from flask import Response, stream_with_context
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_BEGINS = "=+-@\t\r\n＝＋－＠"  # the wide ones are formulas, too, where people write in wide letters
+# A spreadsheet that separates by semicolon, as in much of Europe, begins a cell behind each, quoted or not.
+_FORMULA = re.compile(rf"(^|;)(?=[{re.escape(_BEGINS)}])")
 
 
 class _Line:
@@ -21,14 +24,16 @@ class _Line:
 
 
 def harmless(cell: Any) -> Any:
-    """The cell as no spreadsheet will run it: text that begins like a formula gets an apostrophe.
+    """The cell as no spreadsheet will run it: what begins like a formula gets an apostrophe.
 
     Numbers stay numbers. Source: OWASP, "CSV Injection".
 
-    >>> harmless("=1+1"), harmless(-5), harmless("Acme")
-    ("'=1+1", -5, 'Acme')
+    >>> harmless("=1+1"), harmless(-5), harmless("Acme"), harmless("Acme;=1+1")
+    ("'=1+1", -5, 'Acme', "Acme;'=1+1")
     """
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    if isinstance(cell, str) and (cell[:1] in _BEGINS or ";" in cell):  # few are looked at closely
+        return _FORMULA.sub(r"\1'", cell)
+    return cell
 
 
 def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
