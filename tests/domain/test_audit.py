@@ -87,6 +87,17 @@ def test_another_end_is_named(five):
     assert broken() == ("the end of the chain is another one", 5, 5)
 
 
+def test_an_end_that_was_taken_away_is_named(five):
+    tamper(delete(AuditHead))
+    assert broken() == ("entry 1 (test.act) was added past the end", 0, 1)
+
+
+def test_a_trail_that_was_emptied_with_its_end_is_named(five):
+    tamper(delete(AuditEntry))
+    tamper(delete(AuditHead))
+    assert broken() == ("the end of the chain is another one", 0, 0)
+
+
 def fail_after(unit, now, *acts):
     for act in acts:
         audit.record(unit, "ann", act, "thing:x", now=now)

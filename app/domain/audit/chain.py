@@ -51,8 +51,9 @@ class End(NamedTuple):
 
 
 def end_of(session: Session) -> End:
-    """The last entry's number and hash."""
-    return End(*session.execute(select(AuditHead.number, AuditHead.hash)).one())
+    """The last entry's number and hash; those of none where somebody took the head away."""
+    found = session.execute(select(AuditHead.number, AuditHead.hash)).one_or_none()
+    return End(*found) if found else End(0, "")
 
 
 class Break(NamedTuple):
