@@ -15,8 +15,9 @@ from app import branding
 from app.core.display import Display
 from app.db import run_in_transaction, unit_of_work
 from app.domain.accounts.display import set_display
-from app.domain.billing import credit_notes, profiles, service
+from app.domain.billing import credit_notes, payments, profiles, service
 from app.domain.billing.lines import Rate
+from app.domain.billing.payments import Receipt
 from app.domain.billing.profiles import Profile
 from app.domain.billing.terms import Terms
 from app.domain.catalog import service as catalog
@@ -227,6 +228,20 @@ def test_the_code_to_pay_by_is_on_page_and_paper_for_euros_alone(issued, make, l
     assert IBAN in page.get_data(as_text=True)
     _, xml = get_facturx_xml_from_pdf(paper.data)
     assert parse_ubl_cii_xml(xml)["BT-5"] == "USD" and broken_rules("cii", xml) == []
+
+
+def test_the_page_shows_no_code_once_part_of_it_is_paid(issued, make, login):
+    tenant, _ = issued()
+    client = login(make.user(tenant))
+    assert "Scan to pay" in client.get(ADDRESS).text
+
+    def pay(unit):
+        receipt = Receipt("p1", EURO, "EUR", "bank", "p1", OCTOBER.date())
+        payments.receive(unit, unit.get_one(Tenant, tenant.id), receipt, actor="nora", now=OCTOBER)
+
+    run_in_transaction(pay)
+    assert "Scan to pay" not in client.get(ADDRESS).text
+    assert "Scan to pay" in pdf_of(client.get(f"{ADDRESS}.pdf")).pages[0].extract_text()  # the same bytes as ever
 
 
 def test_reverse_charge_and_its_credit_note(app, issued, make, login, session):
