@@ -160,7 +160,7 @@ def _check_ranges(ranges: str) -> None:
 def _check_numbers(settings: Settings) -> None:
     for name, (least, most) in BETWEEN.items():
         number = getattr(settings, name)
-        if not least <= number <= most:  # nor is what is no number at all
+        if not isinstance(number, int | float) or not least <= number <= most:  # config.py may say anything
             raise SystemExit(f"ringplan: {name}={number} is not between {least} and {most}")
 
 

@@ -64,6 +64,13 @@ def test_what_cannot_work_is_said_in_one_line(settings: dict[str, str], said: st
     assert "hush" not in answer
 
 
+@pytest.mark.parametrize(("number", "said"), [("'two'", "two"), ("None", "None"), ("float('nan')", "nan")])
+def test_a_number_that_is_none_in_the_instances_own_file_is_said_in_one_line(number: str, said: str, tmp_path: Path):
+    (tmp_path / "config.py").write_text(f"WORKERS = {number}\n")
+    answer = serve_in_vain(RINGPLAN_INSTANCE=str(tmp_path), PORT=str(free_port()))
+    assert answer == f"ringplan: WORKERS={said} is not between 1 and 256\n"
+
+
 def test_a_database_that_does_not_answer_is_said_in_one_line(tmp_path: Path):
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/ringplan"
     answer = serve_in_vain(RINGPLAN_INSTANCE=str(tmp_path), DATABASE_URL=url, PORT=str(free_port()))
