@@ -73,20 +73,24 @@ def turn(
     )  # fmt: skip
 
 
-def suspend(session: Session, tenant: Tenant, why: str, *, actor: str, now: datetime) -> None:
-    """Refuse the tenant's calls and additions until `resume`; it can still read and pay. Twice is once."""
-    if tenants.set_suspended(session, tenant, True, actor=actor, now=now):
-        subscription = _live(session, tenant)
-        if subscription is not None:
-            turn(session, subscription, SUSPENDED, why, actor=actor, now=now)
+def suspend(session: Session, tenant: Tenant, why: str, *, actor: str, now: datetime) -> bool:
+    """Refuse the tenant's calls and additions until `resume`; it can still read and pay. False: it was so already."""
+    if not tenants.set_suspended(session, tenant, True, actor=actor, now=now):
+        return False
+    subscription = _live(session, tenant)
+    if subscription is not None:
+        turn(session, subscription, SUSPENDED, why, actor=actor, now=now)
+    return True
 
 
-def resume(session: Session, tenant: Tenant, why: str, *, actor: str, now: datetime) -> None:
-    """Take a suspension back: the subscription is what it was before, or by now would be. Twice is once."""
-    if tenants.set_suspended(session, tenant, False, actor=actor, now=now):
-        subscription = _live(session, tenant)
-        if subscription is not None and subscription.status == SUSPENDED:
-            turn(session, subscription, _before_suspension(session, subscription, now), why, actor=actor, now=now)
+def resume(session: Session, tenant: Tenant, why: str, *, actor: str, now: datetime) -> bool:
+    """Take a suspension back: the subscription is what it was before, or by now would be. False: there was none."""
+    if not tenants.set_suspended(session, tenant, False, actor=actor, now=now):
+        return False
+    subscription = _live(session, tenant)
+    if subscription is not None and subscription.status == SUSPENDED:
+        turn(session, subscription, _before_suspension(session, subscription, now), why, actor=actor, now=now)
+    return True
 
 
 def suspended_for(session: Session, subscription: Subscription) -> str:

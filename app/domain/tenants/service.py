@@ -164,10 +164,16 @@ def recount_names(session: Session) -> Iterator[tuple[str, str, int, int]]:
 
 def by_slug(session: Session, slug: str) -> Tenant:
     """The tenant with exactly this slug. Raises NotFound."""
-    tenant = session.scalar(select(Tenant).where(Tenant.slug == slug))
-    if tenant is None:
-        raise NotFound("unknown_tenant", f"No tenant has the slug “{slug}”.")
-    return tenant
+    return by_slugs(session, (slug,))[0]
+
+
+def by_slugs(session: Session, slugs: Iterable[str]) -> list[Tenant]:
+    """The tenants of these slugs, each once, in the order of their ids. Raises NotFound where one is nobody's."""
+    wanted = set(slugs)
+    found = list(session.scalars(select(Tenant).where(Tenant.slug.in_(wanted)).order_by(Tenant.id)))
+    if missing := wanted - {tenant.slug for tenant in found}:
+        raise NotFound("unknown_tenant", f"No tenant has the slug “{min(missing)}”.")
+    return found
 
 
 def names_of(session: Session, slugs: Iterable[str]) -> dict[str, str]:

@@ -147,11 +147,9 @@ def tenants_ticked() -> Response:
     slugs = request.values.getlist("tenant")[:PAGE_SIZE]
     filters: dict[str, Any] = {name: request.args[name] for name in FILTERS if request.args.get(name)}
     with unit_of_work() as session:
-        found = sorted({tenants_service.by_slug(session, slug) for slug in slugs}, key=lambda tenant: tenant.id)
-        moved = [tenant.slug for tenant in found if (tenant.status == "suspended") != suspended]
-        for tenant in found:
-            act = life.suspend if suspended else life.resume
-            act(session, tenant, "staff", actor=current_user.email, now=utc_now())
+        act, edge = life.suspend if suspended else life.resume, {"actor": current_user.email, "now": utc_now()}
+        found = tenants_service.by_slugs(session, slugs)
+        moved = [tenant.slug for tenant in found if act(session, tenant, "staff", **edge)]
     if not slugs:
         say(gettext("Nobody is ticked: tick the tenants that are meant."), "warning")
     elif not moved:
