@@ -18,7 +18,7 @@ from app.db import keep_nothing, run_in_transaction
 from app.domain.accounts import service as accounts
 from app.domain.accounts.models import Account
 from app.domain.accounts.roles import READING, SENSITIVE, Permission, Role, who_may
-from app.domain.accounts.sign_in import FoundSignIn, View
+from app.domain.accounts.sessions import FoundSignIn, View
 from app.web.auth.next_page import local_page
 from app.web.kit.display import PLAIN
 from app.web.kit.render import is_htmx, redirect_to

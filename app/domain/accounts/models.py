@@ -80,7 +80,7 @@ class SignIn(Base):
 
     @property
     def mark(self) -> str:
-        """See `sign_in.mark_of`."""
+        """See `sessions.mark_of`."""
         return self.token_hash[:MARK_LENGTH]
 
 

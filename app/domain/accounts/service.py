@@ -26,9 +26,7 @@ from app.domain.accounts.keys import (
 )
 from app.domain.accounts.models import Account, ApiKey, SignIn, Source
 from app.domain.accounts.roles import Permission, Role, fits, who_may
-from app.domain.accounts.sign_in import (
-    authenticate,
-    change_password,
+from app.domain.accounts.sessions import (
     end_all,
     end_others,
     end_own,
@@ -37,15 +35,13 @@ from app.domain.accounts.sign_in import (
     find_session,
     is_due,
     mark_of,
-    normal_email,
     note_confirmed,
     open_session,
-    set_password,
     sign_ins_of,
     sign_out,
     touch,
-    unchanged,
 )
+from app.domain.accounts.sign_in import authenticate, change_password, normal_email, set_password, unchanged
 from app.domain.accounts.sources import create_source, settings_of, source_by_code, update_source
 from app.domain.audit import service as audit
 from app.domain.tenants.models import Tenant

@@ -12,7 +12,7 @@ from app.core.errors import Invalid, NotFound
 from app.db import rowcount
 from app.domain.accounts.models import SignIn
 from app.domain.accounts.roles import Role, fits
-from app.domain.accounts.sign_in import hash_of
+from app.domain.accounts.sessions import hash_of
 from app.domain.audit import service as audit
 from app.domain.tenants.models import Tenant
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound, Throttled
 from app.db import db, run_in_transaction
-from app.domain.accounts import sign_in, throttle
+from app.domain.accounts import sessions, sign_in, throttle
 from app.domain.accounts.links import tell
 from app.domain.accounts.models import Account
 from app.domain.audit import service as audit
@@ -92,7 +92,7 @@ def reset(session: Session, account: Account, *, actor: str, now: datetime) -> N
     passkeys.remove_all(session, account.id)
     recovery.remove(session, account.id)
     _note_on_account(session, account.id)
-    sign_in.end_all(session, account.id, now=now)
+    sessions.end_all(session, account.id, now=now)
     _record(session, account.id, "account.factor_reset", actor, now)
 
 
