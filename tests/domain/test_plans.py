@@ -2,11 +2,15 @@
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from app import driver
 from app.core.clock import utc_now
 from app.db import db
+from app.domain.billing.due import PERIOD, Due
+from app.domain.billing.figures import Figures
 from app.domain.metering import call_store, store
+from app.domain.subscriptions import service as subscriptions
 
 
 @pytest.fixture
@@ -45,3 +49,13 @@ def test_a_call_that_asks_reads_no_ended_hold(plan_of):
     plan = plan_of(lambda connection: call_store.find_caller(connection, 1, "acme", "c1", "voice_minutes", utc_now()))
     assert {"open_holds_by_expiry", "one_open_hold_a_call"} <= {word for step in plan for word in step.split()}
     assert not [step for step in plan if "autoindex_hold" in step]
+
+
+@pytest.mark.databases("sqlite")
+def test_an_invoice_reads_no_records_but_late_ones(plan_of, make):
+    subscription = make.subscribe(make.tenant(), make.package())
+    due = Due(subscription, subscriptions.period_of(subscription, utc_now()), PERIOD)
+    plan = plan_of(lambda connection: Figures(Session(connection), [due]))
+    assert [step.split(" USING ")[1] for step in plan if "usage_record" in step] == [
+        "INDEX late_usage (tenant_id=? AND period_on>?)"
+    ]

@@ -195,10 +195,17 @@ class Figures:
         return _by_key(rows)
 
     def _read_late(self, keys: set[Key]) -> dict[Key, dict[Price, int]]:
+        """Of these periods, and of younger ones of the same tenants: what is late is little, the rest is not read."""
         row = UsageRecord
         rows = self._session.execute(
             select(row.tenant_id, row.period_on, row.resource_code, row.beyond_price_micros, func.sum(row.beyond))
-            .where(row.late, among(self._session, keys, row.tenant_id, row.period_on), row.beyond_as == "charge")
+            .where(
+                row.late,
+                # Not among the keys as a whole: SQLite would then take another index and read all of a tenant's records.
+                among(self._session, {tenant_id for tenant_id, _ in keys}, row.tenant_id),
+                row.period_on >= min((first_on for _, first_on in keys), default=date.min),
+                row.beyond_as == "charge",
+            )
             .group_by(row.tenant_id, row.period_on, row.resource_code, row.beyond_price_micros)
         )
         return _by_key(rows)
