@@ -201,7 +201,7 @@ class Figures:
             select(row.tenant_id, row.period_on, row.resource_code, row.beyond_price_micros, func.sum(row.beyond))
             .where(
                 row.late,
-                # Not among the keys as a whole: SQLite would then take another index and read all of a tenant's records.
+                # Not the keys as a whole: SQLite would take another index and read all records of each tenant.
                 among(self._session, {tenant_id for tenant_id, _ in keys}, row.tenant_id),
                 row.period_on >= min((first_on for _, first_on in keys), default=date.min),
                 row.beyond_as == "charge",
