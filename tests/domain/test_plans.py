@@ -1,7 +1,7 @@
 """What every call asks stays on its index however many calls there were: SQLite tells how it would find the rows."""
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session
 
 from app import driver
@@ -9,7 +9,9 @@ from app.core.clock import utc_now
 from app.db import db
 from app.domain.billing.due import PERIOD, Due
 from app.domain.billing.figures import Figures
-from app.domain.metering import call_store, store
+from app.domain.catalog.specs import LimitSpec
+from app.domain.metering import call_store, reversal, store
+from app.domain.metering.models import UsageRecord
 from app.domain.subscriptions import service as subscriptions
 
 
@@ -59,3 +61,19 @@ def test_an_invoice_reads_no_records_but_late_ones(plan_of, make):
     assert [step.split(" USING ")[1] for step in plan if "usage_record" in step] == [
         "INDEX late_usage (tenant_id=? AND period_on>?)"
     ]
+
+
+@pytest.mark.databases("sqlite")
+def test_a_reversal_reads_no_records_from_before_its_period(plan_of, make, now):
+    tenant = make.tenant()
+    make.subscribe(tenant, make.package("gold", [LimitSpec("voice_minutes", 60, "charge", 20_000)]))
+    source = make.source()
+    for quantity in (60, 30):  # the second lies beyond, until the first is gone
+        make.usage(tenant, quantity, source=source)
+    record_id = db.session.scalar(select(func.min(UsageRecord.id)))
+    db.session.rollback()
+    plan = plan_of(
+        lambda connection: reversal.reverse(Session(connection), tenant, record_id, "double", actor="nora", now=now)
+    )
+    searched = [step.split(" USING ")[1] for step in plan if "SEARCH usage_record" in step]
+    assert "INDEX sqlite_autoindex_usage_record_1 (tenant_id=? AND id>?)" in searched

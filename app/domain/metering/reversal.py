@@ -1,7 +1,7 @@
 """Take a record back: by a new record that is its negative. The original stays. README.md, "Reversal"."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Invalid, NotFound
-from app.core.ids import new_id
+from app.core.ids import first_id, new_id
 from app.domain.audit import service as audit
 from app.domain.catalog.models import PackageLimit
 from app.domain.metering import opening, store
@@ -19,6 +19,7 @@ from app.domain.subscriptions import service as subscriptions
 from app.domain.tenants.models import Tenant
 
 MAX_REASON = 255
+_SLACK = timedelta(days=2)  # a time zone, and a report that was ahead of its time
 
 
 def reverse(
@@ -78,7 +79,7 @@ def _covered(
     rightly = 0 if included is None else max(0, used - included - carried_in)
     carried = record.from_carried
     room = min(sum(row.quantity for row in beyond) - rightly, carried + record.from_allowance)
-    for row in sorted(beyond, key=lambda row: _first_id(session, row)) if room > 0 else ():
+    for row in sorted(beyond, key=lambda row: _first_of(session, row)) if room > 0 else ():
         taken = min(room, row.quantity)
         from_carried = min(taken, carried)
         room, carried = room - taken, carried - from_carried
@@ -94,11 +95,14 @@ def _included(session: Session, tenant: Tenant, record: UsageRecord) -> int | No
     return None if limit is None else limit.included
 
 
-def _first_id(session: Session, row: MeterBeyond) -> int:
+def _first_of(session: Session, row: MeterBeyond) -> int:
+    """The first record at that price; those from before the period are not looked through."""
+    begins = datetime.combine(row.period_on, time(), UTC) - _SLACK
     return (
         session.scalar(
             select(func.min(UsageRecord.id)).where(
                 *_meter_key(UsageRecord, row),
+                UsageRecord.id >= first_id(begins),
                 UsageRecord.beyond > 0,
                 UsageRecord.beyond_as == row.beyond_as,
                 UsageRecord.beyond_price_micros == row.price_micros,
