@@ -1,4 +1,4 @@
-"""What every call asks stays on its index however many calls there were: SQLite tells how it would find the rows."""
+"""What calls, invoices and reversals ask stays on its index however much was used: SQLite tells how it finds the rows."""
 
 import pytest
 from sqlalchemy import event, func, select
